@@ -1,0 +1,13 @@
+//! The pure domain of Kallglot: what things are called, what is valid, and what follows from what.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: time and randomness are arguments
+//! ([`clock::Clock`] and [`random::RandomSource`] are the traits that the outermost layer implements).
+
+pub mod clock;
+pub mod id;
+pub mod language;
+pub mod random;
+pub mod session;
+pub mod vocabulary;
+
+pub use jiff::Timestamp;
