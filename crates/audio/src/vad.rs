@@ -1,0 +1,130 @@
+//! Voice activity: how likely it is that someone speaks, frame by frame.
+//!
+//! A small neural network (`earshot`, weights built in) decides; in front of it an energy gate answers for frames that can't be
+//! speech, because a call is silent in one direction most of the time and the gate costs a hundredth of the network.
+//! What must stay true: an instance stays under 12 KB and never allocates after it was made; no input makes it panic.
+
+use earshot::Detector;
+
+use crate::level::mean_square;
+
+/// Samples of one frame: 16 ms.
+pub const FRAME_SAMPLES: usize = 128;
+/// Milliseconds of one frame.
+pub const FRAME_MS: u32 = 16;
+
+/// Frames quieter than this mean square (-62 dBFS) are never speech: the quietest intelligible telephone speech is about -50 dBFS.
+const QUIET_MEAN_SQUARE: f32 = 680.0;
+/// While nobody speaks, frames up to this much above the noise floor (4 dB) are taken for noise.
+const NOISE_MARGIN: f32 = 2.5;
+/// The noise floor rises by this factor per frame (1.5 dB a second) so that it follows a line that becomes noisier.
+const NOISE_RISE: f32 = 1.0055;
+/// The loudest noise floor (-40 dBFS): beyond it the network decides alone.
+const NOISE_MEAN_SQUARE_MAX: f32 = 107_000.0;
+/// Frames that the gate stays open after the network last heard a hint of voice.
+const HOLD_FRAMES: u8 = 20;
+/// A score that is such a hint.
+const HINT: f32 = 0.1;
+/// Frames that the network's features look back; shown to it again when the gate opens.
+const CONTEXT_FRAMES: usize = 2;
+/// Taps on either side of the interpolation to the network's 16 kHz.
+const HALF_TAPS: usize = 4;
+
+/// Voice activity detection of one stream.
+pub struct Vad {
+    detector: Box<Detector>,
+    interpolation: [f32; HALF_TAPS],
+    /// The end of what was interpolated last, and the frame after it.
+    history: [i16; 2 * HALF_TAPS + FRAME_SAMPLES],
+    /// The last frames before this one.
+    context: [[i16; FRAME_SAMPLES]; CONTEXT_FRAMES],
+    noise_mean_square: f32,
+    /// Frames for which the gate stays open.
+    hold_frames: u8,
+}
+
+impl Default for Vad {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Vad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vad").field("noise_mean_square", &self.noise_mean_square).finish_non_exhaustive()
+    }
+}
+
+impl Vad {
+    /// A detector that has heard nothing.
+    pub fn new() -> Self {
+        let mut interpolation = [0.0; HALF_TAPS];
+        for (index, tap) in interpolation.iter_mut().enumerate() {
+            let distance = index as f32 + 0.5;
+            let sinc = (std::f32::consts::PI * distance).sin() / (std::f32::consts::PI * distance);
+            let window = (std::f32::consts::FRAC_PI_2 * distance / (HALF_TAPS as f32 + 0.5)).cos();
+            *tap = sinc * window * window;
+        }
+        // Both neighbours count alike, so the taps of one side sum to one half.
+        let gain = 2.0 * interpolation.iter().sum::<f32>();
+        interpolation.iter_mut().for_each(|tap| *tap /= gain);
+        Self {
+            detector: Detector::default_boxed(),
+            interpolation,
+            history: [0; 2 * HALF_TAPS + FRAME_SAMPLES],
+            context: [[0; FRAME_SAMPLES]; CONTEXT_FRAMES],
+            noise_mean_square: QUIET_MEAN_SQUARE,
+            hold_frames: 0,
+        }
+    }
+
+    /// How likely the next frame (16 ms that follow the last frame) is speech, 0 to 1.
+    pub fn score(&mut self, frame: &[i16; FRAME_SAMPLES]) -> f32 {
+        let power = mean_square(frame);
+        let score = if self.gate(power) {
+            if self.hold_frames == 0 {
+                for index in 0..CONTEXT_FRAMES {
+                    let earlier = self.context[index];
+                    self.predict(&earlier);
+                }
+            }
+            let score = self.predict(frame);
+            self.hold_frames = if score >= HINT { HOLD_FRAMES } else { self.hold_frames.saturating_sub(1) };
+            score
+        } else {
+            self.hold_frames = 0;
+            0.0
+        };
+        self.context.rotate_left(1);
+        self.context[CONTEXT_FRAMES - 1] = *frame;
+        score
+    }
+
+    /// Whether a frame of this power needs the network's opinion.
+    fn gate(&mut self, power: f32) -> bool {
+        self.noise_mean_square = (self.noise_mean_square * NOISE_RISE).min(power).clamp(QUIET_MEAN_SQUARE, NOISE_MEAN_SQUARE_MAX);
+        if power < QUIET_MEAN_SQUARE {
+            return false;
+        }
+        self.hold_frames > 0 || power > self.noise_mean_square * NOISE_MARGIN
+    }
+
+    /// Doubles the rate and asks the network.
+    fn predict(&mut self, frame: &[i16; FRAME_SAMPLES]) -> f32 {
+        self.history.copy_within(FRAME_SAMPLES.., 0);
+        self.history[2 * HALF_TAPS..].copy_from_slice(frame);
+        let mut doubled = [0i16; 2 * FRAME_SAMPLES];
+        for (index, pair) in doubled.chunks_exact_mut(2).enumerate() {
+            let window = &self.history[index..index + 2 * HALF_TAPS];
+            let between: f32 = (0..HALF_TAPS)
+                .map(|tap| {
+                    let sum = i32::from(window[HALF_TAPS - 1 - tap]) + i32::from(window[HALF_TAPS + tap]);
+                    sum as f32 * self.interpolation[tap]
+                })
+                .sum();
+            pair[0] = window[HALF_TAPS - 1];
+            pair[1] = between.round() as i16;
+        }
+        self.detector.predict_i16(&doubled).clamp(0.0, 1.0)
+    }
+}
