@@ -52,7 +52,9 @@ impl FromStr for LanguageTag {
             }
             let lower = subtag.to_ascii_lowercase();
             match (index, subtag.len()) {
-                (1.., 2) if subtag.bytes().all(|b| b.is_ascii_alphabetic()) => tag.push_str(&subtag.to_ascii_uppercase()),
+                (1.., 2) if subtag.bytes().all(|b| b.is_ascii_alphabetic()) => {
+                    tag.push_str(&subtag.to_ascii_uppercase())
+                }
                 (1.., 4) if subtag.bytes().all(|b| b.is_ascii_alphabetic()) => {
                     tag.push_str(&lower[..1].to_ascii_uppercase());
                     tag.push_str(&lower[1..]);
@@ -82,14 +84,17 @@ mod tests {
 
     #[test]
     fn tags_are_brought_into_their_usual_casing() {
-        for (given, expected) in [("EN", "en"), ("pt-br", "pt-BR"), ("zh-hant-tw", "zh-Hant-TW"), ("es-419", "es-419")] {
+        for (given, expected) in [("EN", "en"), ("pt-br", "pt-BR"), ("zh-hant-tw", "zh-Hant-TW"), ("es-419", "es-419")]
+        {
             assert_eq!(given.parse::<LanguageTag>().map(|tag| tag.to_string()), Ok(expected.into()));
         }
     }
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "e", "english", "en_US", "en-", "-en", "en--US", "e1", "en-abcdefghi", "ñe", &"en-a".repeat(20)] {
+        for text in
+            ["", "e", "english", "en_US", "en-", "-en", "en--US", "e1", "en-abcdefghi", "ñe", &"en-a".repeat(20)]
+        {
             assert_eq!(text.parse::<LanguageTag>(), Err(InvalidLanguageTag), "{text}");
         }
     }

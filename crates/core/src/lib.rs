@@ -3,11 +3,19 @@
 //! Nothing here does I/O, reads a clock or draws a random number: time and randomness are arguments
 //! ([`clock::Clock`] and [`random::RandomSource`] are the traits that the outermost layer implements).
 
+pub mod api_key;
 pub mod clock;
+pub mod edition;
+pub mod error_code;
 pub mod id;
 pub mod language;
+pub mod organization;
+pub mod permission;
+pub mod plan;
 pub mod random;
 pub mod session;
+pub mod stream_statistics;
+pub mod stream_token;
 pub mod vocabulary;
 
 pub use jiff::Timestamp;

@@ -37,6 +37,8 @@ macro_rules! named {
     };
 }
 
+pub(crate) use named;
+
 named! {
     /// Production or sandbox; their data are strangers to each other.
     Environment {
@@ -249,7 +251,10 @@ impl SessionState {
     /// Whole seconds from the first audio to the end; none until it has ended, 0 without audio.
     pub fn duration_seconds(&self) -> Option<i64> {
         let ended_at = self.ended_at()?;
-        Some(self.started_at().map_or(0, |started_at| (ended_at.as_millisecond() - started_at.as_millisecond()).max(0) / 1000))
+        Some(
+            self.started_at()
+                .map_or(0, |started_at| (ended_at.as_millisecond() - started_at.as_millisecond()).max(0) / 1000),
+        )
     }
 }
 

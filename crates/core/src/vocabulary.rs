@@ -64,7 +64,9 @@ impl Vocabulary {
             }
             let valid = |text: &String| {
                 let chars = text.chars().count();
-                (1..=Self::PHRASE_CHARS_MAX).contains(&chars) && !text.trim().is_empty() && !text.chars().any(char::is_control)
+                (1..=Self::PHRASE_CHARS_MAX).contains(&chars)
+                    && !text.trim().is_empty()
+                    && !text.chars().any(char::is_control)
             };
             if !expectation.phrases.iter().chain(&expectation.words).all(valid) {
                 return Err(InvalidVocabulary::Text);
