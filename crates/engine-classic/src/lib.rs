@@ -1,1 +1,2 @@
 //! engine-classic
+pub mod sphinx;
