@@ -1,1 +1,21 @@
-//! storage
+//! What the server asks of its database: repository traits, one error, and one suite that every backend passes.
+//!
+//! What must stay true:
+//! - Every look-up of an object that a client owns takes the [`Tenant`](kallglot_core::session::Tenant); the few that don't say in
+//!   their name who may call them (`…_for_operator`, `…_for_token_holder`). A query without the tenant can't be written.
+//! - What must be atomic is one method with an intent, since databases lock differently.
+//! - A method that changes something has answered only when the change is durable: it survives `kill -9` and a power cut.
+//!   A caller that stops waiting does not stop the change.
+//! - Times are kept to the microsecond; what is finer is cut off.
+
+pub mod error;
+pub mod json;
+pub mod page;
+pub mod repository;
+
+pub use error::StorageError;
+pub use page::{Cursor, Page, PageRequest};
+pub use repository::{
+    EndedSession, KeyRepository, KeyUpdate, KnownKey, NewSecret, NewTurn, OrganizationRepository, RotateKey,
+    SessionRepository, Storage, StreamClosures, TURNS_PAGE_MAX, TurnRepository,
+};
