@@ -9,6 +9,7 @@ pub mod mix;
 pub mod resample;
 pub mod segment;
 pub mod vad;
+pub mod wav;
 
 /// Samples per second of all audio inside Kallglot.
 pub const SAMPLE_RATE_HZ: u32 = 8_000;

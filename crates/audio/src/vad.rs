@@ -15,16 +15,22 @@ pub const FRAME_MS: u32 = 16;
 
 /// Frames quieter than this mean square (-62 dBFS) are never speech: the quietest intelligible telephone speech is about -50 dBFS.
 const QUIET_MEAN_SQUARE: f32 = 680.0;
-/// While nobody speaks, frames up to this much above the noise floor (4 dB) are taken for noise.
+/// Frames up to this much above the noise floor (4 dB) are noise, whatever the network says: it takes steady noise for voice for
+/// up to a second after somebody spoke.
 const NOISE_MARGIN: f32 = 2.5;
-/// The noise floor rises by this factor per frame (1.5 dB a second) so that it follows a line that becomes noisier.
+/// By how much of the difference per frame the noise floor follows what is quieter, and what is louder but no voice.
+const NOISE_FALL: f32 = 0.3;
+const NOISE_LEARN: f32 = 0.05;
+/// The noise floor rises by this factor per frame of voice (1.5 dB a second), in case that the network takes noise for voice.
 const NOISE_RISE: f32 = 1.0055;
-/// The loudest noise floor (-40 dBFS): beyond it the network decides alone.
-const NOISE_MEAN_SQUARE_MAX: f32 = 107_000.0;
-/// Frames that the gate stays open after the network last heard a hint of voice.
+/// The loudest noise floor (-30 dBFS): beyond it the network decides alone.
+const NOISE_MEAN_SQUARE_MAX: f32 = 1_070_000.0;
+/// Frames that the network goes on listening after its last hint of voice: it judges better with what is between words.
 const HOLD_FRAMES: u8 = 20;
 /// A score that is such a hint.
 const HINT: f32 = 0.1;
+/// A score below which loudness is taken for noise (white noise gets about 0.3).
+const VOICE: f32 = 0.45;
 /// Frames that the network's features look back; shown to it again when the gate opens.
 const CONTEXT_FRAMES: usize = 2;
 /// Taps on either side of the interpolation to the network's 16 kHz.
@@ -39,7 +45,7 @@ pub struct Vad {
     /// The last frames before this one.
     context: [[i16; FRAME_SAMPLES]; CONTEXT_FRAMES],
     noise_mean_square: f32,
-    /// Frames for which the gate stays open.
+    /// Frames for which the network goes on listening to what is no louder than noise.
     hold_frames: u8,
 }
 
@@ -81,32 +87,41 @@ impl Vad {
     /// How likely the next frame (16 ms that follow the last frame) is speech, 0 to 1.
     pub fn score(&mut self, frame: &[i16; FRAME_SAMPLES]) -> f32 {
         let power = mean_square(frame);
-        let score = if self.gate(power) {
+        let audible = power > self.noise_mean_square * NOISE_MARGIN;
+        let mut voice = false;
+        let mut score = 0.0;
+        if audible || self.hold_frames > 0 {
             if self.hold_frames == 0 {
                 for index in 0..CONTEXT_FRAMES {
                     let earlier = self.context[index];
                     self.predict(&earlier);
                 }
             }
-            let score = self.predict(frame);
+            let heard = self.predict(frame);
+            if audible {
+                score = heard;
+            }
+            voice = heard >= VOICE;
             self.hold_frames = if score >= HINT { HOLD_FRAMES } else { self.hold_frames.saturating_sub(1) };
-            score
-        } else {
-            self.hold_frames = 0;
-            0.0
-        };
+        }
+        self.learn_noise(power, voice);
         self.context.rotate_left(1);
         self.context[CONTEXT_FRAMES - 1] = *frame;
         score
     }
 
-    /// Whether a frame of this power needs the network's opinion.
-    fn gate(&mut self, power: f32) -> bool {
-        self.noise_mean_square = (self.noise_mean_square * NOISE_RISE).min(power).clamp(QUIET_MEAN_SQUARE, NOISE_MEAN_SQUARE_MAX);
-        if power < QUIET_MEAN_SQUARE {
-            return false;
+    /// Learns the noise floor: at once from what is quieter, soon from what is no voice, slowly (in case that voice is mistaken)
+    /// from what is.
+    fn learn_noise(&mut self, power: f32, voice: bool) {
+        let floor = &mut self.noise_mean_square;
+        if power < *floor {
+            *floor += (power - *floor) * NOISE_FALL;
+        } else if voice {
+            *floor *= NOISE_RISE;
+        } else {
+            *floor += (power - *floor) * NOISE_LEARN;
         }
-        self.hold_frames > 0 || power > self.noise_mean_square * NOISE_MARGIN
+        *floor = floor.clamp(QUIET_MEAN_SQUARE, NOISE_MEAN_SQUARE_MAX);
     }
 
     /// Doubles the rate and asks the network.
