@@ -7,8 +7,12 @@
 //! What must stay true: nothing here ever blocks the caller (the task that owns the call), every queue has a bound, and an engine
 //! that fails says so by an event and leaves the call alive.
 
+pub mod cascade;
 pub mod interpreter;
 pub mod part;
+pub mod router;
+pub mod scripted;
+mod stable;
 
 pub use interpreter::{DirectionSpec, Engine, EngineError, Event, EventSender, Interpreter, Offer, Quality, UtteranceId};
 pub use part::{
