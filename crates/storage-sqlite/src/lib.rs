@@ -1,1 +1,205 @@
-//! storage-sqlite
+//! The database of a server that runs alone: SQLite in the data folder.
+//!
+//! `<data folder>/kallglot.db` in WAL mode with `synchronous=FULL`: what is answered survives `kill -9` and a power cut. One thread
+//! writes and groups what waits into one transaction; a few threads read. The command line opens the same file while the server
+//! runs: every transaction takes the write lock before it reads what it changes, so no update is lost.
+
+mod failure;
+mod key;
+mod migration;
+mod organization;
+mod query;
+mod reader;
+mod row;
+mod session;
+mod turn;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kallglot_storage::{Storage, StorageError};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::failure::storage_error;
+use crate::reader::ReadQueue;
+use crate::writer::{WriteQueue, closed};
+
+/// The database's name in the data folder.
+pub const FILE_NAME: &str = "kallglot.db";
+/// How many reads run at once.
+const READERS: usize = 4;
+/// How long a transaction waits for another process's before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const STATEMENTS_CACHED: usize = 64;
+
+/// Why a database can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder or the file can't be made or opened.
+    #[error("can't open {}: {source}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A newer version of the program has used it; this one would not understand it.
+    #[error(
+        "the database is of a newer version of Kallglot (schema {found}; this one knows {supported}): use the newer program"
+    )]
+    Newer {
+        /// The database's schema version.
+        found: usize,
+        /// The last one that this program knows.
+        supported: usize,
+    },
+    /// A step of the schema was applied with a text that this program does not know.
+    #[error(
+        "the database's schema version {version} is not the one that this program makes: it was altered or is not ours"
+    )]
+    Altered {
+        /// Which step.
+        version: usize,
+    },
+    /// A database of another program.
+    #[error("the file is a database of another program")]
+    NotOurs,
+    /// SQLite refused.
+    #[error("can't open the database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// The open database. Dropped without [`Storage::close`], it finishes what was accepted in the background.
+pub struct SqliteStorage {
+    queues: RwLock<Option<(WriteQueue, ReadQueue)>>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // No URI names: a folder with a `?` in its name is a folder with a `?` in its name.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    // Triggers and views of a manipulated file can't call functions with side effects.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+/// Makes the file readable for its owner only, since it holds what people said. SQLite gives the same rights to its `-wal` file.
+fn create(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// The write connection of an up-to-date database.
+fn open_writer(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::File { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(at(folder))?;
+    // Only one process at a time makes the file or brings its schema forward. The lock goes with the handle.
+    let lock_path = folder.join("kallglot.lock");
+    create(&lock_path).map_err(at(&lock_path))?;
+    let lock = std::fs::File::open(&lock_path).map_err(at(&lock_path))?;
+    lock.lock().map_err(at(&lock_path))?;
+
+    create(path).map_err(at(path))?;
+    let mut connection = connect(path)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    migration::migrate(&mut connection, migration::MIGRATIONS)?;
+    Ok(connection)
+}
+
+impl SqliteStorage {
+    /// Opens the database in `folder`; makes both when they don't exist and brings the schema to this program's version. Blocks for
+    /// as long as the disk takes.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; the database is as it was.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let path = folder.join(FILE_NAME);
+        let connection = open_writer(folder, &path)?;
+        let (read_queue, reader) = reader::queue();
+        let mut readers = Vec::with_capacity(READERS);
+        for index in 0..READERS {
+            let connection = connect(&path)?;
+            connection.pragma_update(None, "query_only", true)?;
+            let reader = reader.clone();
+            readers.push(spawn(format!("db-read-{index}"), &path, move || reader.run(&connection))?);
+        }
+        let (write_queue, writer) = writer::queue();
+        let writer = spawn("db-write".into(), &path, move || {
+            writer.run(&connection);
+            // Moves the log into the file, so that the file alone is a backup. If somebody reads right now, the next one does it.
+            let _ = connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
+        })?;
+        Ok(Self {
+            queues: RwLock::new(Some((write_queue, read_queue))),
+            readers: Mutex::new(readers),
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    fn queues(&self) -> Result<(WriteQueue, ReadQueue), StorageError> {
+        self.queues.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)
+    }
+
+    /// Runs `work` in a durable transaction, grouped with others.
+    async fn write<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        self.queues()?.0.write(work).await
+    }
+
+    /// Runs `work` on a reader.
+    async fn read<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        self.queues()?.1.read(work).await
+    }
+}
+
+fn spawn(name: String, path: &Path, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let path = path.to_owned();
+    std::thread::Builder::new().name(name).spawn(work).map_err(|source| OpenError::File { path, source })
+}
+
+#[async_trait]
+impl Storage for SqliteStorage {
+    async fn changes(&self) -> Result<u64, StorageError> {
+        // On the write connection, since its own commits don't count there: what does is another process's.
+        let look = |connection: &Connection| {
+            connection.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).map_err(storage_error)
+        };
+        Ok(self.queues()?.0.look(look).await?.cast_unsigned())
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        // The threads end when the last caller's clone of the queues is gone and they are empty.
+        drop(self.queues.write().unwrap_or_else(PoisonError::into_inner).take());
+        let mut threads = std::mem::take(&mut *self.readers.lock().unwrap_or_else(PoisonError::into_inner));
+        threads.extend(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join)).await;
+        match joined {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(StorageError::Internal { cause: "a thread of the database panicked".into() }),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Sessions in their table.
+
+use async_trait::async_trait;
+use kallglot_core::Timestamp;
+use kallglot_core::id::SessionId;
+use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
+use kallglot_storage::json::{pairs_from_json, pairs_to_json, vocabulary_from_json, vocabulary_to_json};
+use kallglot_storage::{EndedSession, Page, PageRequest, SessionRepository, StorageError};
+use rusqlite::{Connection, Row, params};
+
+use crate::SqliteStorage;
+use crate::query::{change, every, first, page};
+use crate::row::{Columns, cut, us, us_if_any};
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+const SELECT: &str = "SELECT id, organization_id, environment, created_by, mode, source_language, target_language, voice, \
+    vocabulary, metadata, created_at_us, last_activity_at_us, status, started_at_us, ended_at_us, end_reason FROM sessions";
+
+const OF_TENANT: &str = "organization_id = ?1 AND environment = ?2";
+
+fn state(columns: &Columns<'_>) -> Result<SessionState> {
+    let started_at = columns.time_if_any("started_at_us")?;
+    let ended_at = columns.time_if_any("ended_at_us")?;
+    Ok(match (columns.named("status", Status::parse)?, ended_at) {
+        (Status::Created, None) if started_at.is_none() => SessionState::Created,
+        (Status::Active, None) => SessionState::Active { started_at },
+        (Status::Ended, Some(ended_at)) => {
+            let reason = columns.named("end_reason", EndReason::parse)?;
+            SessionState::Ended { started_at, ended_at, reason }
+        }
+        _ => return Err(columns.corrupt("status")),
+    })
+}
+
+fn read(row: &Row<'_>) -> Result<Session> {
+    let columns = Columns::of(row, "sessions", "id")?;
+    Ok(Session {
+        id: columns.parsed("id")?,
+        tenant: Tenant {
+            organization: columns.parsed("organization_id")?,
+            environment: columns.named("environment", Environment::parse)?,
+        },
+        created_by: columns.parsed("created_by")?,
+        mode: columns.named("mode", Mode::parse)?,
+        source_language: columns.parsed_if_any("source_language")?,
+        target_language: columns.parsed_if_any("target_language")?,
+        voice: columns.get("voice")?,
+        vocabulary: columns.named("vocabulary", |text| vocabulary_from_json(text).ok())?,
+        metadata: columns.named("metadata", |text| pairs_from_json(text).ok())?,
+        created_at: columns.time("created_at_us")?,
+        last_activity_at: columns.time("last_activity_at_us")?,
+        state: state(&columns)?,
+    })
+}
+
+fn by_id(connection: &Connection, tenant: Tenant, id: SessionId) -> Result<Option<Session>> {
+    let sql = format!("{SELECT} WHERE id = ?3 AND {OF_TENANT}");
+    let params = params![tenant.organization.to_string(), tenant.environment.as_str(), id.to_string()];
+    first(connection, &sql, params, read)
+}
+
+/// The columns of a state: status, `started_at_us`, `ended_at_us`, `end_reason`.
+fn columns_of(state: &SessionState) -> (&'static str, Option<i64>, Option<i64>, Option<&'static str>) {
+    let reason = match state {
+        SessionState::Ended { reason, .. } => Some(reason.as_str()),
+        SessionState::Created | SessionState::Active { .. } => None,
+    };
+    (state.status().as_str(), us_if_any(state.started_at()), us_if_any(state.ended_at()), reason)
+}
+
+/// Moves a session to another state; says whether that was possible. A session that has ended stays as it is.
+fn step(
+    connection: &Connection,
+    tenant: Tenant,
+    id: SessionId,
+    at: Timestamp,
+    step: impl FnOnce(SessionState, Timestamp) -> std::result::Result<SessionState, AlreadyEnded>,
+) -> Result<Option<(Session, bool)>> {
+    let at = cut(at);
+    let Some(mut session) = by_id(connection, tenant, id)? else { return Ok(None) };
+    let Ok(state) = step(session.state.clone(), at) else { return Ok(Some((session, false))) };
+    session.state = state;
+    session.last_activity_at = session.last_activity_at.max(at);
+    let (status, started_at, ended_at, reason) = columns_of(&session.state);
+    change(
+        connection,
+        "UPDATE sessions SET status = ?2, started_at_us = ?3, ended_at_us = ?4, end_reason = ?5, last_activity_at_us = ?6 \
+         WHERE id = ?1",
+        params![id.to_string(), status, started_at, ended_at, reason, us(session.last_activity_at)],
+    )?;
+    Ok(Some((session, true)))
+}
+
+fn insert(connection: &Connection, session: &Session) -> Result<()> {
+    let (status, started_at, ended_at, reason) = columns_of(&session.state);
+    change(
+        connection,
+        "INSERT INTO sessions (id, organization_id, environment, created_by, mode, source_language, target_language, voice, \
+         vocabulary, metadata, created_at_us, last_activity_at_us, status, started_at_us, ended_at_us, end_reason) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        params![
+            session.id.to_string(),
+            session.tenant.organization.to_string(),
+            session.tenant.environment.as_str(),
+            session.created_by.to_string(),
+            session.mode.as_str(),
+            session.source_language.as_ref().map(|tag| tag.as_str()),
+            session.target_language.as_ref().map(|tag| tag.as_str()),
+            session.voice,
+            vocabulary_to_json(&session.vocabulary),
+            pairs_to_json(&session.metadata),
+            us(session.created_at),
+            us(session.last_activity_at),
+            status,
+            started_at,
+            ended_at,
+            reason,
+        ],
+    )?;
+    Ok(())
+}
+
+#[async_trait]
+impl SessionRepository for SqliteStorage {
+    async fn create_session(&self, session: &Session) -> Result<()> {
+        let session = session.clone();
+        self.write(move |connection| insert(connection, &session)).await
+    }
+
+    async fn session(&self, tenant: Tenant, id: SessionId) -> Result<Option<Session>> {
+        self.read(move |connection| by_id(connection, tenant, id)).await
+    }
+
+    async fn session_for_token_holder(&self, id: SessionId) -> Result<Option<Session>> {
+        self.read(move |connection| first(connection, &format!("{SELECT} WHERE id = ?1"), [id.to_string()], read)).await
+    }
+
+    async fn sessions(&self, tenant: Tenant, request: &PageRequest<SessionId>) -> Result<Page<Session>> {
+        let request = *request;
+        self.read(move |connection| {
+            let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
+            page(connection, SELECT, OF_TENANT, &[&organization, &environment], &request, read)
+        })
+        .await
+    }
+
+    async fn connect_session(&self, tenant: Tenant, id: SessionId, at: Timestamp) -> Result<Option<Session>> {
+        self.write(move |connection| {
+            let stepped = step(connection, tenant, id, at, |state, _| state.connect())?;
+            Ok(stepped.map(|(session, _)| session))
+        })
+        .await
+    }
+
+    async fn start_session(&self, tenant: Tenant, id: SessionId, at: Timestamp) -> Result<Option<Session>> {
+        self.write(move |connection| {
+            let stepped = step(connection, tenant, id, at, SessionState::start)?;
+            Ok(stepped.map(|(session, _)| session))
+        })
+        .await
+    }
+
+    async fn touch_sessions(&self, active: &[(SessionId, Timestamp)]) -> Result<()> {
+        let active = active.to_vec();
+        self.write(move |connection| {
+            for (id, at) in active {
+                change(
+                    connection,
+                    "UPDATE sessions SET last_activity_at_us = ?2 \
+                     WHERE id = ?1 AND status <> 'ended' AND last_activity_at_us < ?2",
+                    params![id.to_string(), us(at)],
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn end_session(
+        &self,
+        tenant: Tenant,
+        id: SessionId,
+        at: Timestamp,
+        reason: EndReason,
+    ) -> Result<Option<EndedSession>> {
+        self.write(move |connection| {
+            let stepped = step(connection, tenant, id, at, |state, at| state.end(at, reason))?;
+            Ok(stepped.map(|(session, ended_now)| EndedSession { session, ended_now }))
+        })
+        .await
+    }
+
+    async fn idle_sessions(&self, before: Timestamp, limit: u32) -> Result<Vec<Session>> {
+        self.read(move |connection| {
+            let sql = format!(
+                "{SELECT} WHERE status <> 'ended' AND last_activity_at_us < ?1 ORDER BY last_activity_at_us, id LIMIT ?2"
+            );
+            every(connection, &sql, params![us(before), limit], read)
+        })
+        .await
+    }
+}

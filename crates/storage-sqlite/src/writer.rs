@@ -1,0 +1,288 @@
+//! The one writer: a thread that owns the write connection and groups what is queued into one transaction.
+//!
+//! A durable commit costs one flush of the disk, however much is in it. So the thread takes everything that is waiting (up to
+//! [`GROUP_JOBS_MAX`]), runs each job in a savepoint of its own, commits once, and only then answers them all. Nobody is kept
+//! waiting for a group to fill: while one group is flushed, the next one gathers.
+//!
+//! What must stay true: no job is answered before its commit; a job that fails or panics takes nothing else with it; what is
+//! accepted is finished before the thread ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use kallglot_storage::StorageError;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::failure::storage_error;
+
+/// Most jobs waiting; a caller who finds the queue full waits for a place.
+pub(crate) const QUEUE_JOBS_MAX: usize = 4096;
+/// Most jobs in one transaction: bounds how long a commit takes and how large the write-ahead log grows at once.
+pub(crate) const GROUP_JOBS_MAX: usize = 1024;
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// A write that waits: first run, then answered.
+trait Write: Send {
+    /// Does its work; says whether its changes stay.
+    fn run(&mut self, connection: &Connection) -> bool;
+    /// Answers its caller, with the error that the whole group met if there was one.
+    fn answer(self: Box<Self>, group: Option<&StorageError>);
+}
+
+struct Pending<T, F> {
+    work: Option<F>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Write for Pending<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        self.result.insert(work(connection)).is_ok()
+    }
+
+    fn answer(self: Box<Self>, group: Option<&StorageError>) {
+        let result = match (self.result, group) {
+            (Some(Err(own)), _) => Err(own),
+            (_, Some(group)) => Err(group.clone()),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(lost()),
+        };
+        // Who has stopped waiting misses the answer, not the change.
+        let _ = self.reply.send(result);
+    }
+}
+
+type Look = Box<dyn FnOnce(&Connection) + Send>;
+
+enum Job {
+    /// To be done in a transaction.
+    Write(Box<dyn Write>),
+    /// To be done between transactions, on the write connection.
+    Look(Look),
+}
+
+/// Where jobs are given to the writer.
+#[derive(Clone)]
+pub(crate) struct WriteQueue(mpsc::Sender<Job>);
+
+/// The writer's side of the queue.
+pub(crate) struct Writer(mpsc::Receiver<Job>);
+
+/// A queue and its writer.
+pub(crate) fn queue() -> (WriteQueue, Writer) {
+    let (sender, receiver) = mpsc::channel(QUEUE_JOBS_MAX);
+    (WriteQueue(sender), Writer(receiver))
+}
+
+pub(crate) fn closed() -> StorageError {
+    StorageError::Unavailable { cause: "the database is closed".into() }
+}
+
+fn lost() -> StorageError {
+    StorageError::Internal { cause: "a job of the database was lost; see the log".into() }
+}
+
+impl WriteQueue {
+    /// Runs `work` in a transaction and answers when that is durable. An error of `work` undoes what it did.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let (reply, answered) = oneshot::channel();
+        let job = Job::Write(Box::new(Pending { work: Some(work), result: None, reply }));
+        self.0.send(job).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| lost())?
+    }
+
+    /// Runs `work` on the write connection outside of any transaction.
+    pub(crate) async fn look<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let (reply, answered) = oneshot::channel::<Result<T>>();
+        let job = Job::Look(Box::new(move |connection| {
+            let _ = reply.send(work(connection));
+        }));
+        self.0.send(job).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| lost())?
+    }
+}
+
+impl Writer {
+    /// Works until every [`WriteQueue`] is gone and the queue is empty. To be called on a thread of its own.
+    pub(crate) fn run(mut self, connection: &Connection) {
+        let mut group = Vec::with_capacity(GROUP_JOBS_MAX);
+        while let Some(job) = self.0.blocking_recv() {
+            let mut next = Some(job);
+            while let Some(job) = next {
+                match job {
+                    Job::Write(write) => group.push(write),
+                    Job::Look(look) => {
+                        commit(connection, &mut group);
+                        guarded(|| look(connection));
+                    }
+                }
+                next = if group.len() < GROUP_JOBS_MAX { self.0.try_recv().ok() } else { None };
+            }
+            commit(connection, &mut group);
+        }
+    }
+}
+
+/// Runs `work`; none when it panicked. A panic has been reported by the process's panic hook and ends here.
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<()> {
+    connection.prepare_cached(sql).and_then(|mut statement| statement.execute(())).map(|_| ()).map_err(storage_error)
+}
+
+/// Runs the group in one transaction, then answers it.
+fn commit(connection: &Connection, group: &mut Vec<Box<dyn Write>>) {
+    if group.is_empty() {
+        return;
+    }
+    let mut outcome = execute(connection, "BEGIN IMMEDIATE");
+    for job in group.iter_mut() {
+        if outcome.is_err() {
+            break;
+        }
+        outcome = in_savepoint(connection, job.as_mut());
+    }
+    let outcome = outcome.and_then(|()| execute(connection, "COMMIT"));
+    if let Err(error) = &outcome {
+        tracing::warn!(%error, jobs = group.len(), "a group of writes was not committed");
+        if !connection.is_autocommit() {
+            let _ = execute(connection, "ROLLBACK");
+        }
+    }
+    for job in group.drain(..) {
+        job.answer(outcome.as_ref().err());
+    }
+}
+
+/// Runs one job so that its failure undoes what it did and nothing else. An error is the whole transaction's.
+fn in_savepoint(connection: &Connection, job: &mut dyn Write) -> Result<()> {
+    execute(connection, "SAVEPOINT job")?;
+    let keep = guarded(|| job.run(connection)).unwrap_or(false);
+    if connection.is_autocommit() {
+        // SQLite gives up the transaction by itself when the disk is full or fails: what came before in the group is gone too.
+        return Err(StorageError::Unavailable { cause: "SQLite gave up the transaction".into() });
+    }
+    if !keep {
+        execute(connection, "ROLLBACK TO job")?;
+    }
+    execute(connection, "RELEASE job")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::OptionalExtension as _;
+
+    /// A writer on an empty table; what it returns ends with the queue.
+    fn start() -> (WriteQueue, std::thread::JoinHandle<Connection>) {
+        let (queue, writer) = queue();
+        let thread = std::thread::spawn(move || {
+            let connection = Connection::open_in_memory().unwrap();
+            connection.execute_batch("CREATE TABLE t (x INTEGER PRIMARY KEY) STRICT").unwrap();
+            writer.run(&connection);
+            connection
+        });
+        (queue, thread)
+    }
+
+    fn insert(connection: &Connection, x: i64) -> Result<()> {
+        connection.execute("INSERT INTO t VALUES (?1)", [x]).map(|_| ()).map_err(storage_error)
+    }
+
+    fn count(connection: &Connection) -> i64 {
+        connection.query_row("SELECT count(*) FROM t", (), |row| row.get(0)).unwrap()
+    }
+
+    /// Queues everything before the writer can take the first, so that it is one group.
+    async fn as_one_group<T>(queue: &WriteQueue, jobs: impl std::future::Future<Output = T>) -> T {
+        let (open, gate) = std::sync::mpsc::sync_channel::<()>(1);
+        let blocked = queue.look(move |_| {
+            gate.recv().map_err(|_| lost())?;
+            Ok(())
+        });
+        let opened = async {
+            // The jobs are polled before this, in order; by now each is in the queue.
+            open.send(()).unwrap();
+        };
+        let (blocked, value, ()) = tokio::join!(biased; blocked, jobs, opened);
+        blocked.unwrap();
+        value
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_or_panics_takes_nothing_else_with_it() {
+        let (queue, thread) = start();
+        let (first, failed, panicked, last) = as_one_group(&queue, async {
+            tokio::join!(biased;
+                queue.write(|c| insert(c, 1)),
+                queue.write(|c| {
+                    insert(c, 2)?;
+                    insert(c, 1)
+                }),
+                queue.write(|c| -> Result<()> {
+                    insert(c, 3)?;
+                    panic!("on purpose")
+                }),
+                queue.write(|c| insert(c, 4)),
+            )
+        })
+        .await;
+        assert_eq!((first, last), (Ok(()), Ok(())));
+        assert_eq!(failed, Err(StorageError::Conflict { constraint: "t.x".into() }));
+        assert_eq!(panicked, Err(lost()));
+        drop(queue);
+        assert_eq!(count(&thread.join().unwrap()), 2);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_of_success_when_the_group_is_not_committed() {
+        let (queue, thread) = start();
+        let (before, ruined, after) = as_one_group(&queue, async {
+            tokio::join!(biased;
+                queue.write(|c| insert(c, 1)),
+                // What SQLite does by itself on a full disk.
+                queue.write(|c| c.execute_batch("ROLLBACK").map_err(storage_error)),
+                queue.write(|c| insert(c, 2)),
+            )
+        })
+        .await;
+        for answer in [before, ruined, after] {
+            assert!(matches!(answer, Err(StorageError::Unavailable { .. })), "{answer:?}");
+        }
+        assert_eq!(queue.write(|c| insert(c, 3)).await, Ok(()));
+        drop(queue);
+        assert_eq!(count(&thread.join().unwrap()), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_is_done_though_nobody_waits_for_it() {
+        let (queue, thread) = start();
+        let write = queue.write(|c| insert(c, 7));
+        as_one_group(&queue, async {
+            let mut write = std::pin::pin!(write);
+            let polled = std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context)));
+            assert!(polled.await.is_pending());
+        })
+        .await;
+        drop(queue);
+        let connection = thread.join().unwrap();
+        let found: Option<i64> = connection.query_row("SELECT x FROM t", (), |row| row.get(0)).optional().unwrap();
+        assert_eq!(found, Some(7));
+    }
+}
