@@ -68,6 +68,12 @@ pub enum SegmentEvent<'a> {
 /// How far a voice that has begun may fall below the threshold and still be voice.
 const HYSTERESIS: f32 = 0.15;
 
+/// What is added to the endpoint on a noisy line, in ms. It is back by then: noise hides the last 60 to 120 ms of speech.
+const NOISY_LINE_ENDPOINT_MS: f32 = 100.0;
+/// Noise from which the endpoint grows, and at which it has grown fully.
+const QUIET_LINE_DBFS: f32 = -60.0;
+const NOISY_LINE_DBFS: f32 = -40.0;
+
 /// Cuts one stream into utterances.
 #[derive(Debug)]
 pub struct Segmenter {
@@ -185,7 +191,7 @@ impl Segmenter {
                 }
                 let spoken_ms = to_ms(self.position - *start) as u32;
                 let silence_ms = to_ms(self.position - *voice_until) as u32;
-                if silence_ms >= endpoint_ms(&self.config, spoken_ms) || spoken_ms >= self.config.utterance_max_ms {
+                if silence_ms >= endpoint_ms(&self.config, spoken_ms, self.vad.noise_dbfs()) || spoken_ms >= self.config.utterance_max_ms {
                     let voice_until = *voice_until;
                     self.end(voice_until, on);
                 }
@@ -213,16 +219,177 @@ impl Segmenter {
     }
 }
 
-/// Silence that ends an utterance of `spoken_ms` so far.
-fn endpoint_ms(config: &SegmentConfig, spoken_ms: u32) -> u32 {
+/// Silence that ends an utterance of `spoken_ms` so far: what is configured, more on a noisy line where the soft ends of words are not
+/// heard, ever less in the last quarter of the greatest length.
+fn endpoint_ms(config: &SegmentConfig, spoken_ms: u32, noise_dbfs: f32) -> u32 {
+    let noisiness = ((noise_dbfs - QUIET_LINE_DBFS) / (NOISY_LINE_DBFS - QUIET_LINE_DBFS)).clamp(0.0, 1.0);
+    let wanted_ms = config.endpoint_ms + (NOISY_LINE_ENDPOINT_MS * noisiness) as u32;
     let last_quarter_ms = config.utterance_max_ms / 4;
-    let left_ms = config.utterance_max_ms.saturating_sub(spoken_ms);
-    if left_ms >= last_quarter_ms {
-        return config.endpoint_ms;
-    }
-    (config.endpoint_ms * left_ms / last_quarter_ms).max(FRAME_MS)
+    let left_ms = config.utterance_max_ms.saturating_sub(spoken_ms).min(last_quarter_ms);
+    (wanted_ms * left_ms / last_quarter_ms).max(FRAME_MS)
 }
 
 fn to_ms(samples: u64) -> u64 {
     samples / SAMPLES_PER_MS as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::vad::tests::{noise, voice};
+
+    #[derive(Debug, PartialEq, Clone)]
+    struct Utterance {
+        start_ms: u64,
+        audio_ms: u64,
+        samples: Vec<i16>,
+        speech_end_ms: u64,
+        endpoint_ms: u64,
+    }
+
+    /// Cuts `audio`, given in chunks of `chunk` samples, and checks that events come in order and nothing is lost or given twice.
+    fn cut(config: &SegmentConfig, audio: &[i16], chunk: usize) -> Vec<Utterance> {
+        let mut segmenter = Segmenter::new(config);
+        let mut utterances: Vec<Utterance> = Vec::new();
+        let mut open = false;
+        let mut on = |event: SegmentEvent<'_>| match event {
+            SegmentEvent::Start { start_ms, audio_ms } => {
+                assert!(!open);
+                open = true;
+                assert!(audio_ms <= start_ms && utterances.last().is_none_or(|last| last.endpoint_ms <= audio_ms));
+                utterances.push(Utterance { start_ms, audio_ms, samples: Vec::new(), speech_end_ms: 0, endpoint_ms: 0 });
+            }
+            SegmentEvent::Audio(samples) => {
+                assert!(open && !samples.is_empty());
+                utterances.last_mut().unwrap().samples.extend(samples);
+            }
+            SegmentEvent::End { speech_end_ms, endpoint_ms } => {
+                assert!(std::mem::take(&mut open));
+                let last = utterances.last_mut().unwrap();
+                (last.speech_end_ms, last.endpoint_ms) = (speech_end_ms, endpoint_ms);
+                assert!(last.start_ms <= speech_end_ms && speech_end_ms <= endpoint_ms);
+            }
+        };
+        for chunk in audio.chunks(chunk) {
+            segmenter.push(chunk, &mut on);
+        }
+        assert_eq!(segmenter.position_ms(), audio.len() as u64 / 8);
+        segmenter.flush(&mut on);
+        assert!(!segmenter.is_speaking());
+        assert!(!open);
+        for utterance in &utterances {
+            let from = utterance.audio_ms as usize * 8;
+            assert_eq!(utterance.samples, audio[from..from + utterance.samples.len()]);
+            assert!(utterance.endpoint_ms - utterance.start_ms <= u64::from(config.clamped().utterance_max_ms));
+        }
+        utterances
+    }
+
+    fn near(value: u64, expected: u64) -> bool {
+        value.abs_diff(expected) <= 120
+    }
+
+    #[test]
+    fn two_utterances_are_found_where_they_are() {
+        let audio = [vec![0; 8_000], voice(1_000), vec![0; 8_000], voice(1_500), vec![0; 8_000]].concat();
+        let utterances = cut(&SegmentConfig::default(), &audio, 160);
+        let places: Vec<_> = utterances.iter().map(|u| (u.start_ms, u.speech_end_ms, u.endpoint_ms)).collect();
+        assert_eq!(places.len(), 2, "{places:?}");
+        assert!(near(places[0].0, 1_000) && near(places[0].1, 2_000) && near(places[0].2, 2_400), "{places:?}");
+        assert!(near(places[1].0, 3_000) && near(places[1].1, 4_500) && near(places[1].2, 4_900), "{places:?}");
+    }
+
+    #[test]
+    fn audio_begins_before_voice_does() {
+        let audio = [vec![0; 8_000], voice(500), vec![0; 8_000]].concat();
+        let utterance = cut(&SegmentConfig::default(), &audio, 160).remove(0);
+        assert_eq!(utterance.start_ms - utterance.audio_ms, 250);
+    }
+
+    #[test]
+    fn a_pause_shorter_than_the_endpoint_ends_nothing() {
+        let audio = [voice(800), vec![0; 250 * 8], voice(800), vec![0; 8_000]].concat();
+        assert_eq!(cut(&SegmentConfig::default(), &audio, 160).len(), 1);
+        let hasty = SegmentConfig { endpoint_ms: 150, ..SegmentConfig::default() };
+        assert_eq!(cut(&hasty, &audio, 160).len(), 2);
+    }
+
+    #[test]
+    fn silence_noise_and_clicks_are_no_utterance() {
+        let mut clicks = vec![0; 32_000];
+        for at in (4_000..28_000).step_by(4_000) {
+            clicks[at..at + 20].fill(20_000);
+        }
+        for audio in [vec![0; 32_000], noise(4_000, 300), clicks] {
+            assert_eq!(cut(&SegmentConfig::default(), &audio, 160), []);
+        }
+    }
+
+    #[test]
+    fn flush_ends_an_open_utterance_and_the_next_one_goes_on_from_there() {
+        let mut segmenter = Segmenter::new(&SegmentConfig::default());
+        let mut events = Vec::new();
+        let mut on = |event: SegmentEvent<'_>| match event {
+            SegmentEvent::Start { start_ms, .. } => events.push(("start", start_ms)),
+            SegmentEvent::Audio(_) => {}
+            SegmentEvent::End { endpoint_ms, .. } => events.push(("end", endpoint_ms)),
+        };
+        segmenter.push(&voice(1_003), &mut on);
+        segmenter.flush(&mut on);
+        segmenter.flush(&mut on);
+        segmenter.push(&vec![0; 4_000], &mut on);
+        segmenter.push(&voice(1_000), &mut on);
+        segmenter.flush(&mut on);
+        let [("start", first), ("end", 1_003), ("start", second), ("end", 2_503)] = events[..] else { panic!("{events:?}") };
+        assert!(near(first, 0) && near(second, 1_503), "{events:?}");
+    }
+
+    #[test]
+    fn endless_speech_is_cut_in_its_best_pause_or_at_the_limit() {
+        let config = SegmentConfig { utterance_max_ms: 4_000, ..SegmentConfig::default() };
+        // A pause that would end nothing in the beginning does so near the limit.
+        let paused = [voice(1_000), vec![0; 200 * 8], voice(2_400), vec![0; 200 * 8], voice(1_500)].concat();
+        let utterances = cut(&config, &paused, 160);
+        assert_eq!(utterances.len(), 2);
+        assert!(near(utterances[0].speech_end_ms, 3_600), "{}", utterances[0].speech_end_ms);
+
+        let utterances = cut(&config, &voice(9_000), 160);
+        assert_eq!(utterances.len(), 3);
+        assert!(utterances.windows(2).all(|pair| pair[1].audio_ms - pair[0].endpoint_ms < 16), "nothing is left out");
+    }
+
+    #[test]
+    fn nonsense_in_the_configuration_is_brought_into_range() {
+        let config = SegmentConfig { onset_ms: 0, endpoint_ms: u32::MAX, preroll_ms: u32::MAX, utterance_max_ms: 0, threshold: f32::NAN };
+        let expected =
+            SegmentConfig { onset_ms: 16, endpoint_ms: 3_000, preroll_ms: 1_000, utterance_max_ms: 2_000, threshold: 0.5 };
+        assert_eq!(config.clamped(), expected);
+        cut(&config, &voice(3_000), 160);
+    }
+
+    #[test]
+    fn an_instance_is_small() {
+        let config = SegmentConfig::default();
+        let recent_bytes = 2 * Segmenter::new(&config).recent.capacity();
+        let bytes = size_of::<Segmenter>() + size_of::<earshot::Detector>() + recent_bytes;
+        assert!(bytes < 20_000, "{bytes}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn chunks_make_no_difference(chunk in 1usize..2_000) {
+            let audio = [vec![0; 3_000], voice(700), noise(700, 100), voice(300), vec![0; 5_000]].concat();
+            let config = SegmentConfig::default();
+            prop_assert_eq!(cut(&config, &audio, chunk), cut(&config, &audio, 160));
+        }
+
+        #[test]
+        fn any_samples_keep_the_promises(audio in proptest::collection::vec(any::<i16>(), 0..40_000), endpoint_ms in 0u32..1_000) {
+            let config = SegmentConfig { endpoint_ms, utterance_max_ms: 2_000, threshold: 0.1, ..SegmentConfig::default() };
+            cut(&config, &audio, 333);
+        }
+    }
 }

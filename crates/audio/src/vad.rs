@@ -6,7 +6,7 @@
 
 use earshot::Detector;
 
-use crate::level::mean_square;
+use crate::level::{dbfs_of_mean_square, mean_square};
 
 /// Samples of one frame: 16 ms.
 pub const FRAME_SAMPLES: usize = 128;
@@ -110,6 +110,11 @@ impl Vad {
         score
     }
 
+    /// The level of what is heard between words, in dBFS; -62 for a silent line.
+    pub fn noise_dbfs(&self) -> f32 {
+        dbfs_of_mean_square(self.noise_mean_square)
+    }
+
     /// Learns the noise floor: at once from what is quieter, soon from what is no voice, slowly (in case that voice is mistaken)
     /// from what is.
     fn learn_noise(&mut self, power: f32, voice: bool) {
@@ -141,5 +146,85 @@ impl Vad {
             pair[1] = between.round() as i16;
         }
         self.detector.predict_i16(&doubled).clamp(0.0, 1.0)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::level::rms_dbfs;
+
+    /// Something that the network takes for voice: pulses of a gliding pitch through two resonances, in syllables.
+    pub(crate) fn voice(duration_ms: usize) -> Vec<i16> {
+        let mut samples = Vec::with_capacity(duration_ms * 8);
+        let (mut phase, mut states) = (0f32, [[0f32; 2]; 3]);
+        for n in 0..duration_ms * 8 {
+            let seconds = n as f32 / 8_000.0;
+            let syllable = seconds * 4.0;
+            let vowel = [[700.0, 1_200.0, 2_600.0], [400.0, 2_000.0, 2_700.0], [500.0, 900.0, 2_400.0]][syllable as usize % 3];
+            phase += (130.0 + 25.0 * (seconds * 5.0).sin()) / 8_000.0;
+            let pulse = if phase >= 1.0 { 1.0 } else { 0.0 };
+            phase = phase.fract();
+            let mut sum = 0.0;
+            for (state, hz) in states.iter_mut().zip(vowel) {
+                let radius = 0.97f32;
+                let next = pulse + 2.0 * radius * (std::f32::consts::TAU * hz / 8_000.0).cos() * state[0] - radius * radius * state[1];
+                *state = [next, state[0]];
+                sum += next;
+            }
+            let envelope = (std::f32::consts::PI * syllable.fract()).sin().sqrt().max(0.25);
+            samples.push((sum * 2_500.0 * envelope) as i16);
+        }
+        samples
+    }
+
+    /// White noise up to `amplitude`.
+    pub(crate) fn noise(duration_ms: usize, amplitude: i32) -> Vec<i16> {
+        let mut state = 0x2545_f491_4f6c_dd1du64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            ((state >> 33) as i32 % (2 * amplitude + 1) - amplitude) as i16
+        };
+        (0..duration_ms * 8).map(|_| next()).collect()
+    }
+
+    fn scores(vad: &mut Vad, samples: &[i16]) -> Vec<f32> {
+        samples.as_chunks::<FRAME_SAMPLES>().0.iter().map(|frame| vad.score(frame)).collect()
+    }
+
+    fn part_above(scores: &[f32], limit: f32) -> f32 {
+        scores.iter().filter(|score| **score >= limit).count() as f32 / scores.len() as f32
+    }
+
+    #[test]
+    fn voice_is_told_from_silence() {
+        let mut vad = Vad::new();
+        assert_eq!(part_above(&scores(&mut vad, &[0; 8_000]), 0.01), 0.0);
+        let heard = scores(&mut vad, &voice(2_000));
+        assert!(part_above(&heard, 0.5) > 0.9, "{heard:.2?}");
+        assert_eq!(part_above(&scores(&mut vad, &[0; 8_000]), 0.01), 0.0);
+    }
+
+    #[test]
+    fn steady_noise_is_learned_and_voice_is_heard_above_it() {
+        let mut vad = Vad::new();
+        let quiet = noise(3_000, 500);
+        scores(&mut vad, &quiet);
+        assert!((vad.noise_dbfs() - rms_dbfs(&quiet)).abs() < 2.0, "{}", vad.noise_dbfs());
+        assert_eq!(part_above(&scores(&mut vad, &quiet), 0.01), 0.0);
+        let mixed = crate::mix::mix(&voice(2_000), &quiet);
+        assert!(part_above(&scores(&mut vad, &mixed[..16_000]), 0.5) > 0.8);
+        let after = scores(&mut vad, &quiet[..8_000]);
+        assert!(part_above(&after, 0.5) < 0.1, "{after:.2?}");
+    }
+
+    #[test]
+    fn whatever_is_heard_gives_a_probability() {
+        let mut vad = Vad::new();
+        for samples in [vec![i16::MIN; 4_000], noise(500, 32_767), vec![i16::MAX; 4_000]] {
+            assert!(scores(&mut vad, &samples).iter().all(|score| (0.0..=1.0).contains(score)));
+        }
     }
 }
