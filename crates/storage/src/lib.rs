@@ -8,6 +8,8 @@
 //!   A caller that stops waiting does not stop the change.
 //! - Times are kept to the microsecond; what is finer is cut off.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
 pub mod json;
 pub mod page;

@@ -1,0 +1,154 @@
+//! What sessions promise.
+
+use futures_util::future::join;
+use kallglot_core::Timestamp;
+use kallglot_core::id::{ApiKeyId, SessionId};
+use kallglot_core::session::{EndReason, SessionState};
+
+use super::example::{STRANGERS, TENANT, at, begin, session};
+use crate::{Cursor, EndedSession, PageRequest, Storage, StorageError};
+
+const SESSION: SessionId = SessionId::from_bits(1);
+
+pub async fn a_session_is_kept_as_it_was_made(storage: &impl Storage) {
+    begin(storage).await;
+    storage.create_session(&session(1)).await.unwrap();
+    assert_eq!(storage.session(TENANT, SESSION).await.unwrap(), Some(session(1)));
+    assert_eq!(storage.session_for_token_holder(SESSION).await.unwrap(), Some(session(1)));
+    let again = storage.create_session(&session(1)).await;
+    assert!(matches!(again, Err(StorageError::Conflict { .. })), "{again:?}");
+}
+
+pub async fn a_session_is_a_stranger_to_other_tenants(storage: &impl Storage) {
+    begin(storage).await;
+    storage.create_session(&session(1)).await.unwrap();
+    for stranger in STRANGERS {
+        assert_eq!(storage.session(stranger, SESSION).await.unwrap(), None);
+        assert_eq!(storage.sessions(stranger, &PageRequest::newest(10)).await.unwrap().items, []);
+        assert_eq!(storage.connect_session(stranger, SESSION, at(20)).await.unwrap(), None);
+        assert_eq!(storage.start_session(stranger, SESSION, at(20)).await.unwrap(), None);
+        assert_eq!(storage.end_session(stranger, SESSION, at(20), EndReason::Error).await.unwrap(), None);
+    }
+    assert_eq!(storage.session(TENANT, SESSION).await.unwrap(), Some(session(1)));
+}
+
+pub async fn a_session_needs_its_key(storage: &impl Storage) {
+    begin(storage).await;
+    let mut keyless = session(1);
+    keyless.created_by = ApiKeyId::from_bits(9);
+    let created = storage.create_session(&keyless).await;
+    assert!(matches!(created, Err(StorageError::Conflict { .. })), "{created:?}");
+    assert_eq!(storage.session_for_token_holder(SESSION).await.unwrap(), None);
+}
+
+pub async fn a_session_goes_through_its_states(storage: &impl Storage) {
+    begin(storage).await;
+    storage.create_session(&session(1)).await.unwrap();
+    let mut expected = session(1);
+
+    (expected.state, expected.last_activity_at) = (SessionState::Active { started_at: None }, at(20));
+    assert_eq!(storage.connect_session(TENANT, SESSION, at(20)).await.unwrap(), Some(expected.clone()));
+
+    (expected.state, expected.last_activity_at) = (SessionState::Active { started_at: Some(at(21)) }, at(21));
+    assert_eq!(storage.start_session(TENANT, SESSION, at(21)).await.unwrap(), Some(expected.clone()));
+    expected.last_activity_at = at(22);
+    assert_eq!(
+        storage.start_session(TENANT, SESSION, at(22)).await.unwrap(),
+        Some(expected.clone()),
+        "the first audio counts"
+    );
+    assert_eq!(
+        storage.connect_session(TENANT, SESSION, at(15)).await.unwrap(),
+        Some(expected.clone()),
+        "time never goes back"
+    );
+
+    storage.touch_sessions(&[(SESSION, at(30)), (SessionId::from_bits(9), at(30))]).await.unwrap();
+    storage.touch_sessions(&[(SESSION, at(25))]).await.unwrap();
+    expected.last_activity_at = at(30);
+    assert_eq!(storage.session(TENANT, SESSION).await.unwrap(), Some(expected));
+}
+
+pub async fn a_session_ends_once(storage: &impl Storage) {
+    begin(storage).await;
+    storage.create_session(&session(1)).await.unwrap();
+    storage.start_session(TENANT, SESSION, at(21)).await.unwrap();
+
+    // Finer than a microsecond: answered as it will be read.
+    let fine = Timestamp::new(at(40).as_second(), 123_456_789).unwrap();
+    let ended = storage.end_session(TENANT, SESSION, fine, EndReason::CustomerHangup).await.unwrap().unwrap();
+    assert!(ended.ended_now);
+    let state = SessionState::Ended { started_at: Some(at(21)), ended_at: at(40), reason: EndReason::CustomerHangup };
+    assert_eq!(ended.session.state, state);
+
+    let again = storage.end_session(TENANT, SESSION, at(50), EndReason::Timeout).await.unwrap();
+    assert_eq!(again, Some(EndedSession { session: ended.session.clone(), ended_now: false }));
+    assert_eq!(storage.connect_session(TENANT, SESSION, at(60)).await.unwrap(), Some(ended.session.clone()));
+    assert_eq!(storage.start_session(TENANT, SESSION, at(60)).await.unwrap(), Some(ended.session.clone()));
+    storage.touch_sessions(&[(SESSION, at(60))]).await.unwrap();
+    assert_eq!(storage.session(TENANT, SESSION).await.unwrap(), Some(ended.session));
+}
+
+pub async fn two_ends_at_once_have_one_winner(storage: &impl Storage) {
+    begin(storage).await;
+    storage.create_session(&session(1)).await.unwrap();
+    let end = |second, reason| storage.end_session(TENANT, SESSION, at(second), reason);
+    let (a, b) = join(end(40, EndReason::Error), end(41, EndReason::Timeout)).await;
+    let (a, b) = (a.unwrap().unwrap(), b.unwrap().unwrap());
+    assert!(a.ended_now != b.ended_now, "{a:?} {b:?}");
+    assert_eq!(a.session, b.session);
+}
+
+pub async fn sessions_are_listed_in_pages(storage: &impl Storage) {
+    begin(storage).await;
+    for number in [4, 1, 5, 2, 3] {
+        storage.create_session(&session(number)).await.unwrap();
+    }
+    let id = SessionId::from_bits;
+    for (cursor, expected, has_more) in [
+        (None, vec![5, 4], true),
+        (Some(Cursor::StartingAfter(id(4))), vec![3, 2], true),
+        (Some(Cursor::StartingAfter(id(3))), vec![2, 1], false),
+        (Some(Cursor::StartingAfter(id(1))), vec![], false),
+        (Some(Cursor::EndingBefore(id(2))), vec![4, 3], true),
+        (Some(Cursor::EndingBefore(id(3))), vec![5, 4], false),
+        (Some(Cursor::EndingBefore(id(5))), vec![], false),
+    ] {
+        let page = storage.sessions(TENANT, &PageRequest { limit: 2, cursor }).await.unwrap();
+        let numbers: Vec<u128> = page.items.iter().map(|session| session.id.to_bits()).collect();
+        assert_eq!((numbers, page.has_more), (expected, has_more), "{cursor:?}");
+    }
+}
+
+pub async fn idle_sessions_are_found_longest_idle_first(storage: &impl Storage) {
+    begin(storage).await;
+    for number in 1..=4 {
+        storage.create_session(&session(number)).await.unwrap();
+    }
+    let id = SessionId::from_bits;
+    storage.touch_sessions(&[(id(1), at(40)), (id(2), at(30)), (id(3), at(50))]).await.unwrap();
+    storage.end_session(TENANT, id(4), at(11), EndReason::Completed).await.unwrap();
+    let found = async |before, limit| {
+        let sessions = storage.idle_sessions(before, limit).await.unwrap();
+        sessions.iter().map(|session| session.id.to_bits()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(at(50), 10).await, [2, 1]);
+    assert_eq!(found(at(50), 1).await, [2]);
+    assert_eq!(found(at(30), 10).await, []);
+}
+
+pub async fn own_changes_are_not_another_process(storage: &impl Storage) {
+    let before = storage.changes().await.unwrap();
+    begin(storage).await;
+    assert_eq!(storage.changes().await.unwrap(), before);
+}
+
+pub async fn after_closing_nothing_is_answered(storage: &impl Storage) {
+    begin(storage).await;
+    storage.close().await.unwrap();
+    storage.close().await.unwrap();
+    let closed = storage.session(TENANT, SESSION).await;
+    assert!(matches!(closed, Err(StorageError::Unavailable { .. })), "{closed:?}");
+    let closed = storage.create_session(&session(1)).await;
+    assert!(matches!(closed, Err(StorageError::Unavailable { .. })), "{closed:?}");
+}
