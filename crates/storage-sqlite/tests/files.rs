@@ -10,8 +10,8 @@ use rusqlite::Connection;
 async fn closed_database(folder: &Path) -> Connection {
     let storage = SqliteStorage::open(folder).expect("a new database");
     begin(&storage).await;
-    storage.create_session(&session(1)).await.unwrap();
-    storage.close().await.unwrap();
+    storage.create_session(&session(1)).await.expect("stored");
+    storage.close().await.expect("stored");
     Connection::open(folder.join(FILE_NAME)).expect("the file")
 }
 

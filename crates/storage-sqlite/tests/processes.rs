@@ -79,7 +79,7 @@ fn acknowledged(lines: &mut impl BufRead) -> Option<(u32, u32)> {
 async fn new_database(folder: &Path) -> SqliteStorage {
     let storage = SqliteStorage::open(folder).expect("a new database");
     begin(&storage).await;
-    storage.create_session(&session(1)).await.unwrap();
+    storage.create_session(&session(1)).await.expect("stored");
     storage
 }
 
