@@ -1,1 +1,12 @@
-//! app
+//! The use cases: what HTTP, the stream and telephony do, over traits; and the live session.
+//!
+//! What is shared by more than one edge is a function here; plain reading is the edge's own look-up in the repository.
+
+pub mod error;
+pub mod live;
+pub mod sessions;
+pub mod state;
+pub mod upkeep;
+
+pub use error::Error;
+pub use state::{App, AppConfig};

@@ -49,6 +49,17 @@ named! {
     }
 }
 
+impl Environment {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Live => Self::Test,
+            Self::Test => Self::Live,
+        }
+    }
+}
+
 named! {
     /// One of the two parties of a call. The customer is party A (speaks the source language), the agent is party B.
     Speaker {

@@ -1,0 +1,236 @@
+//! Where live sessions are found: at most one task per session, started by the first who joins.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kallglot_core::clock::Clock;
+use kallglot_core::id::{ApiKeyId, SessionId};
+use kallglot_core::random::RandomSource;
+use kallglot_core::session::{EndReason, Session, SessionState, Speaker, Tenant};
+use kallglot_core::Timestamp;
+use kallglot_engine::router::EngineRouter;
+use kallglot_storage::{Storage, StorageError};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::live::message::{AudioFrame, SocketId};
+use crate::live::outbox::Outbox;
+use crate::live::session::{COMMANDS_MAX, Command, LiveSession};
+
+/// Times that joining is tried again when the session's task stops at that moment.
+const JOIN_TRIES_MAX: usize = 5;
+
+/// What every live session needs.
+pub struct LiveDependencies {
+    /// Where what was said is stored.
+    pub storage: Arc<dyn Storage>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for segment ids.
+    pub random: Arc<dyn RandomSource>,
+    /// Who interprets.
+    pub engines: EngineRouter,
+}
+
+/// All live sessions of this process.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    deps: Arc<LiveDependencies>,
+    live: Mutex<HashMap<SessionId, Live>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct Live {
+    commands: mpsc::Sender<Command>,
+    created_by: ApiKeyId,
+}
+
+/// Why a stream can't join.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// There is no such session, or it has ended.
+    #[error("the session has ended")]
+    Ended,
+    /// It has as many streams as it may have.
+    #[error("the session has {} streams already", crate::live::session::SOCKETS_MAX)]
+    Full,
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Stopping,
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A stream that has joined. Dropping it leaves the session.
+pub struct Joined {
+    commands: mpsc::Sender<Command>,
+    socket: SocketId,
+    /// What is to be sent to the stream.
+    pub outbox: Arc<Outbox>,
+    /// Messages that the edge refused because they came too fast; stored with the session.
+    pub refused_messages: u64,
+}
+
+impl Joined {
+    /// Gives the session audio; waits while the session is busy. False once the session is gone.
+    pub async fn audio(&self, frame: AudioFrame) -> bool {
+        self.commands.send(Command::Audio { socket: self.socket, frame }).await.is_ok()
+    }
+
+    /// Ends the session.
+    pub async fn end(&self, reason: EndReason) {
+        let _ = self.commands.send(Command::End { reason, reply: None }).await;
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let leave = Command::Leave { socket: self.socket, refused_messages: self.refused_messages };
+        if let Err(mpsc::error::TrySendError::Full(leave)) = self.commands.try_send(leave) {
+            // The session is busy for a moment: let a task wait for it.
+            let commands = self.commands.clone();
+            tokio::spawn(async move { commands.send(leave).await });
+        }
+    }
+}
+
+impl Hub {
+    /// A hub whose sessions stop when `stop` is cancelled; `tasks` tracks them.
+    pub fn new(deps: LiveDependencies, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { inner: Arc::new(Inner { deps: Arc::new(deps), live: Mutex::default(), tasks, stop }) }
+    }
+
+    /// Joins a session's stream, starting its task if it is not live here.
+    ///
+    /// # Errors
+    /// [`JoinError`]; `Ended` also when there is no such session.
+    pub async fn join(&self, id: SessionId, speaker: Option<Speaker>) -> Result<Joined, JoinError> {
+        for _ in 0..JOIN_TRIES_MAX {
+            if self.inner.stop.is_cancelled() {
+                return Err(JoinError::Stopping);
+            }
+            let session = self.inner.deps.storage.session_for_token_holder(id).await?.ok_or(JoinError::Ended)?;
+            if matches!(session.state, SessionState::Ended { .. }) {
+                return Err(JoinError::Ended);
+            }
+            let commands = self.live(session);
+            let outbox = Arc::new(Outbox::default());
+            let (reply, answer) = oneshot::channel();
+            if commands.send(Command::Join { speaker, outbox: Arc::clone(&outbox), reply }).await.is_err() {
+                continue;
+            }
+            // No answer: the task stopped meanwhile. Look at the stored session again.
+            match answer.await {
+                Ok(Ok(socket)) => return Ok(Joined { commands, socket, outbox, refused_messages: 0 }),
+                Ok(Err(_full)) => return Err(JoinError::Full),
+                Err(_) => continue,
+            }
+        }
+        Err(JoinError::Stopping)
+    }
+
+    /// Ends a session, live or not, and returns it as stored. What is being said becomes text first.
+    ///
+    /// # Errors
+    /// Storage's. `None` when there is no such session.
+    pub async fn end(&self, tenant: Tenant, id: SessionId, reason: EndReason) -> Result<Option<Session>, StorageError> {
+        let deps = &self.inner.deps;
+        let Some(session) = deps.storage.session(tenant, id).await? else { return Ok(None) };
+        if session.state.ended_at().is_some() {
+            return Ok(Some(session));
+        }
+        if let Some(ended) = self.end_live(id, reason).await {
+            return Ok(Some(ended));
+        }
+        let ended = deps.storage.end_session(tenant, id, deps.clock.now(), reason).await?;
+        // Somebody may have joined in between; then the live session must hear of it too.
+        self.end_live(id, reason).await;
+        Ok(ended.map(|ended| ended.session))
+    }
+
+    async fn end_live(&self, id: SessionId, reason: EndReason) -> Option<Session> {
+        let commands = self.lock().get(&id).map(|live| live.commands.clone())?;
+        let (reply, answer) = oneshot::channel();
+        commands.send(Command::End { reason, reply: Some(reply) }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Whether a session is live here.
+    pub fn is_live(&self, id: SessionId) -> bool {
+        self.lock().contains_key(&id)
+    }
+
+    /// How many sessions are live here.
+    pub fn live_count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Ends with `timeout` every live session in which nothing has happened since `before`.
+    pub async fn end_idle(&self, before: Timestamp) {
+        let all: Vec<_> = self.lock().values().map(|live| live.commands.clone()).collect();
+        for commands in all {
+            let _ = commands.send(Command::EndIfIdle { before }).await;
+        }
+    }
+
+    /// Closes the streams of all live sessions that this key made.
+    pub async fn close_streams_of(&self, key: ApiKeyId) {
+        let live = self.lock().values().filter(|live| live.created_by == key).map(|l| l.commands.clone()).collect::<Vec<_>>();
+        for commands in live {
+            let _ = commands.send(Command::Revoke).await;
+        }
+    }
+
+    fn live(&self, session: Session) -> mpsc::Sender<Command> {
+        let id = session.id;
+        let mut live = self.lock();
+        if let Some(known) = live.get(&id).filter(|known| !known.commands.is_closed()) {
+            return known.commands.clone();
+        }
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        live.insert(id, Live { commands: commands.clone(), created_by: session.created_by });
+        drop(live);
+        let (inner, stop) = (Arc::clone(&self.inner), self.inner.stop.clone());
+        let own = commands.downgrade();
+        self.inner.tasks.spawn(async move {
+            run(&inner, session, receiver, stop).await;
+            let mut live = inner.live.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another task may have taken this one's place already.
+            let is_own = |known: &Live| own.upgrade().is_none_or(|own| own.same_channel(&known.commands));
+            if live.get(&id).is_some_and(is_own) {
+                live.remove(&id);
+            }
+        });
+        commands
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Live>> {
+        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Loads what the session needs and runs it. The session is read again here: it may have ended since.
+async fn run(inner: &Inner, session: Session, commands: mpsc::Receiver<Command>, stop: CancellationToken) {
+    let storage = &inner.deps.storage;
+    let loaded = async {
+        let current = storage.session(session.tenant, session.id).await?;
+        let organization = storage.organization(session.tenant.organization).await?;
+        let statistics = storage.stream_statistics(session.tenant, session.id).await?.unwrap_or_default();
+        Ok::<_, StorageError>((current, organization, statistics))
+    };
+    match loaded.await {
+        Ok((Some(current), Some(organization), statistics)) if current.state.ended_at().is_none() => {
+            let deps = Arc::clone(&inner.deps);
+            LiveSession::new(deps, current, organization.engine, organization.vocabulary, statistics, commands, stop).run().await;
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(session = %session.id, %error, "a session could not be loaded"),
+    }
+}

@@ -1,0 +1,19 @@
+//! The live session: one task per call owns its state; sockets and carriers send it bounded messages.
+//!
+//! Audio flows: frame → reorder → (pass-through) and interpreter → final text → storage → listeners; translated speech → playout →
+//! listeners. What must stay true: a final text is stored before any client sees it; nothing here waits for a listener, a
+//! translator or the disk while audio is coming in; every queue has a bound and a stated answer when it is full.
+
+pub mod hub;
+pub mod limiter;
+pub mod message;
+pub mod outbox;
+mod party;
+mod playout;
+mod session;
+mod writes;
+
+pub use hub::{Hub, JoinError, Joined};
+pub use limiter::{Limiter, Verdict};
+pub use message::{AudioFrame, AudioOut, CloseCode, Outgoing, SegmentText, SocketId};
+pub use outbox::Outbox;

@@ -1,0 +1,124 @@
+//! What a live session writes to storage: one write at a time, in order, while audio goes on.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kallglot_core::Timestamp;
+use kallglot_core::session::{Session, Turn, UtteranceLag};
+use kallglot_core::stream_statistics::StreamStatistics;
+use kallglot_storage::{NewTurn, Storage, StorageError};
+
+/// Writes that may wait. Turns beyond it make the session stop listening to its engines until there is room.
+pub(super) const WRITES_MAX: usize = 64;
+/// First and longest pause before a failed write is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// One thing to store.
+#[derive(Debug, Clone)]
+pub(super) enum Write {
+    /// A stream connected.
+    Connected(Timestamp),
+    /// The first audio arrived.
+    Started(Timestamp),
+    /// Something happened.
+    Activity(Timestamp),
+    /// A final text.
+    Turn(Box<NewTurn>),
+    /// How long an utterance took.
+    Lag(UtteranceLag),
+    /// What came in so far.
+    Statistics(StreamStatistics),
+}
+
+/// What a finished write gives back.
+pub(super) enum Written {
+    /// A turn is stored and may be shown.
+    Turn(Box<Turn>),
+    /// Anything else.
+    Other,
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<Written, StorageError>> + Send>>;
+
+/// The queue of writes of one session.
+pub(super) struct Writes {
+    storage: Arc<dyn Storage>,
+    session: Session,
+    waiting: VecDeque<Write>,
+    running: Option<(Write, Running)>,
+    retry: Duration,
+}
+
+impl Writes {
+    /// An empty queue.
+    pub(super) fn new(storage: Arc<dyn Storage>, session: Session) -> Self {
+        Self { storage, session, waiting: VecDeque::new(), running: None, retry: RETRY.0 }
+    }
+
+    /// Adds a write. What is not a turn is dropped when there is no room: it will be said again.
+    pub(super) fn push(&mut self, write: Write) {
+        if self.waiting.len() >= WRITES_MAX && !matches!(write, Write::Turn(_)) {
+            return;
+        }
+        self.waiting.push_back(write);
+    }
+
+    /// Whether more turns may be made.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < WRITES_MAX
+    }
+
+    /// Whether all is stored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_none()
+    }
+
+    /// Waits for the next write to be done; for ever while there is none. Errors are tried again until the session gives up, so
+    /// each is returned to be logged. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Written, StorageError> {
+        if self.running.is_none() {
+            let Some(write) = self.waiting.pop_front() else { return std::future::pending().await };
+            let running = self.start(write.clone(), Duration::ZERO);
+            self.running = Some((write, running));
+        }
+        let Some((_, running)) = &mut self.running else { return std::future::pending().await };
+        let result = running.as_mut().await;
+        let Some((write, _)) = self.running.take() else { return result };
+        match &result {
+            Ok(_) => self.retry = RETRY.0,
+            Err(StorageError::Unavailable { .. }) => {
+                let again = self.start(write.clone(), self.retry);
+                self.retry = (self.retry * 2).min(RETRY.1);
+                self.running = Some((write, again));
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn start(&self, write: Write, wait: Duration) -> Running {
+        let (storage, tenant, id) = (Arc::clone(&self.storage), self.session.tenant, self.session.id);
+        Box::pin(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            // None: the session is gone from storage. There is nobody left to tell.
+            match write {
+                Write::Connected(at) => drop(storage.connect_session(tenant, id, at).await?),
+                Write::Started(at) => drop(storage.start_session(tenant, id, at).await?),
+                Write::Activity(at) => storage.touch_sessions(&[(id, at)]).await?,
+                Write::Turn(turn) => {
+                    if let Some(turn) = storage.append_turn(tenant, id, &turn).await? {
+                        return Ok(Written::Turn(Box::new(turn)));
+                    }
+                }
+                Write::Lag(lag) => drop(storage.save_lags(tenant, id, &[lag]).await?),
+                Write::Statistics(statistics) => drop(storage.save_stream_statistics(tenant, id, &statistics).await?),
+            }
+            Ok(Written::Other)
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! Reading a JSON body strictly: the first field that is wrong is named, and so is one that does not exist.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use kallglot_core::error_code::ErrorCode;
+use kallglot_core::language::LanguageTag;
+use serde_json::{Map, Value};
+
+use crate::problem::Problem;
+
+/// Largest body of a request (contract section 9).
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// The JSON object of a request's body. An empty body is an empty object.
+pub(crate) struct Body(pub(crate) Fields);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
+            let essence = value.to_str().unwrap_or("").split(';').next().unwrap_or("").trim();
+            essence.eq_ignore_ascii_case("application/json")
+        });
+        let bytes = bytes(request).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Fields::new(Map::new())));
+        }
+        if !is_json {
+            return Err(Problem::of(ErrorCode::UnsupportedMediaType));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(object)) => Ok(Self(Fields::new(object))),
+            Ok(_) => Err(Problem::with(ErrorCode::ValidationFailed, "The body must be a JSON object.")),
+            Err(error) => {
+                let message = format!("The body is not JSON: {error}.");
+                Err(Problem::with(ErrorCode::InvalidRequest, message))
+            }
+        }
+    }
+}
+
+async fn bytes(request: Request) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|error| {
+        use std::error::Error as _;
+        let too_large = error.source().is_some_and(|source| source.to_string().contains("length limit"));
+        if too_large {
+            let message = format!("The body is over {} KiB.", BODY_BYTES_MAX / 1024);
+            Problem::with(ErrorCode::PayloadTooLarge, message)
+        } else {
+            Problem::with(ErrorCode::InvalidRequest, "The body could not be read to its end.")
+        }
+    })
+}
+
+/// The fields of a JSON object, taken one by one; [`Fields::finish`] refuses what is left over.
+pub(crate) struct Fields {
+    /// Where the object is in the body: empty, or `routing.`.
+    path: String,
+    object: Map<String, Value>,
+}
+
+impl Fields {
+    fn new(object: Map<String, Value>) -> Self {
+        Self { path: String::new(), object }
+    }
+
+    /// The name of a field from the body's root.
+    pub(crate) fn param(&self, name: &str) -> String {
+        format!("{}{name}", self.path)
+    }
+
+    fn invalid(&self, name: &str, expected: &str) -> Problem {
+        let param = self.param(name);
+        let message = format!("`{param}` must be {expected}.");
+        Problem::invalid(param, message)
+    }
+
+    /// A field's value; none when it is missing or null.
+    pub(crate) fn value(&mut self, name: &str) -> Option<Value> {
+        self.object.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A text.
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.invalid(name, "a string")),
+        }
+    }
+
+    /// A text of 1 to `chars_max` characters without control characters.
+    pub(crate) fn short_text(&mut self, name: &str, chars_max: usize) -> Result<Option<String>, Problem> {
+        let text = self.text(name)?;
+        if let Some(text) = &text
+            && (text.is_empty() || text.chars().count() > chars_max || text.chars().any(char::is_control))
+        {
+            return Err(self.invalid(name, &format!("1 to {chars_max} characters without control characters")));
+        }
+        Ok(text)
+    }
+
+    /// One of a set of names.
+    pub(crate) fn one_of<T: Copy>(
+        &mut self,
+        name: &str,
+        all: &[T],
+        as_str: impl Fn(T) -> &'static str,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match all.iter().find(|value| as_str(**value) == text) {
+            Some(value) => Ok(Some(*value)),
+            None => {
+                let names = all.iter().map(|value| format!("`{}`", as_str(*value))).collect::<Vec<_>>().join(", ");
+                Err(self.invalid(name, &format!("one of {names}")))
+            }
+        }
+    }
+
+    /// A language tag.
+    pub(crate) fn language(&mut self, name: &str) -> Result<Option<LanguageTag>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match text.parse() {
+            Ok(tag) => Ok(Some(tag)),
+            Err(_) => Err(self.invalid(name, "a BCP 47 language tag such as `en`, `es-MX` or `pt-BR`")),
+        }
+    }
+
+    /// A truth value.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(self.invalid(name, "true or false")),
+        }
+    }
+
+    /// A number that must be exactly `expected` if it is there.
+    pub(crate) fn exactly(&mut self, name: &str, expected: u64) -> Result<(), Problem> {
+        match self.value(name) {
+            None => Ok(()),
+            Some(Value::Number(number)) if number.as_u64() == Some(expected) => Ok(()),
+            Some(_) => Err(self.invalid(name, &expected.to_string())),
+        }
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&mut self, name: &str) -> Result<Vec<String>, Problem> {
+        let Some(value) = self.value(name) else { return Ok(Vec::new()) };
+        let Value::Array(items) = value else { return Err(self.invalid(name, "a list of strings")) };
+        items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| match item {
+                Value::String(text) => Ok(text),
+                _ => Err(self.invalid(&format!("{name}[{index}]"), "a string")),
+            })
+            .collect()
+    }
+
+    /// An object within this one.
+    pub(crate) fn object(&mut self, name: &str) -> Result<Option<Fields>, Problem> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(Fields { path: format!("{}{name}.", self.path), object })),
+            Some(_) => Err(self.invalid(name, "an object")),
+        }
+    }
+
+    /// The names that are left.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.object.keys().cloned().collect()
+    }
+
+    /// 422 for a field.
+    pub(crate) fn refuse<T>(&self, name: &str, expected: &str) -> Result<T, Problem> {
+        Err(self.invalid(name, expected))
+    }
+
+    /// Refuses fields that nobody has taken.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        match self.object.keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                let param = self.param(name);
+                let message = format!("`{param}` is not a field of this request. Check its spelling.");
+                Err(Problem::invalid(param, message))
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A refusal or a failure on its way out. The middleware in `context` gives it a body: it alone knows request id and edition.
+
+use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use kallglot_app::Error;
+use kallglot_core::error_code::ErrorCode;
+use kallglot_storage::StorageError;
+
+/// What the client is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+    pub(crate) param: Option<String>,
+    pub(crate) retry_after_s: Option<u32>,
+    /// For the log alone.
+    pub(crate) cause: Option<String>,
+}
+
+impl Problem {
+    /// `code` with the registry's message.
+    pub(crate) fn of(code: ErrorCode) -> Self {
+        Self::with(code, code.row().message)
+    }
+
+    /// `code` with a more exact message.
+    pub(crate) fn with(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), param: None, retry_after_s: None, cause: None }
+    }
+
+    /// 422 for a field.
+    pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { param: Some(param.into()), ..Self::with(ErrorCode::ValidationFailed, message) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        // The status is the registry's; the edition may have another, which the middleware sets.
+        let status = self.code.row().status.and_then(|status| StatusCode::from_u16(status).ok());
+        let mut response = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Public { code, message, param } => Self { param, ..Self::with(code, message) },
+            Error::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        let (code, retry_after_s) = match error {
+            StorageError::Unavailable { .. } => (ErrorCode::ServiceUnavailable, Some(1)),
+            _ => (ErrorCode::InternalError, None),
+        };
+        Self { retry_after_s, cause: Some(error.to_string()), ..Self::of(code) }
+    }
+}

@@ -1,0 +1,383 @@
+//! `/v1/sessions`: create, get, list, end (contract section 10).
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use kallglot_app::App;
+use kallglot_app::sessions::CreateSession;
+use kallglot_core::Timestamp;
+use kallglot_core::edition::{Edition, ProviderField};
+use kallglot_core::error_code::ErrorCode;
+use kallglot_core::id::SessionId;
+use kallglot_core::permission::Permission;
+use kallglot_core::session::{EndReason, Mode, Session, SessionState};
+use kallglot_core::vocabulary::{Expectation, Vocabulary};
+use kallglot_storage::{Cursor, PageRequest};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::HttpState;
+use crate::body::{Body, Fields};
+use crate::gate::{Caller, SessionsRead, SessionsWrite};
+use crate::problem::Problem;
+
+const METADATA_PAIRS_MAX: usize = 50;
+const METADATA_KEY_CHARS_MAX: usize = 40;
+const METADATA_VALUE_CHARS_MAX: usize = 500;
+const SIP_HEADERS_MAX: usize = 50;
+
+#[derive(Serialize)]
+pub(crate) struct SessionBody {
+    id: String,
+    object: &'static str,
+    status: &'static str,
+    mode: &'static str,
+    source_language: Option<String>,
+    target_language: Option<String>,
+    provider: Option<&'static str>,
+    phone_number: Option<&'static str>,
+    stream: Option<StreamBody>,
+    recording: RecordingBody,
+    metadata: BTreeMap<String, String>,
+    created_at: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    duration_seconds: Option<i64>,
+    end_reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct StreamBody {
+    url: String,
+    token: Option<String>,
+    expires_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct RecordingBody {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct EndedBody {
+    id: String,
+    object: &'static str,
+    status: &'static str,
+    duration_seconds: Option<i64>,
+    ended_at: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct SessionList {
+    object: &'static str,
+    data: Vec<SessionBody>,
+    has_more: bool,
+    url: &'static str,
+}
+
+/// A time as the API writes it: RFC 3339, UTC, milliseconds.
+pub(crate) fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+/// A session's id out of the path. What is none can't be found.
+pub(crate) fn session_id(text: &str) -> Result<SessionId, Problem> {
+    text.parse().map_err(|_| Problem::of(ErrorCode::SessionNotFound))
+}
+
+/// The body of a session. A stream token is signed only for those who may listen in: `sessions:write`.
+fn session_body(app: &App, session: Session, edition: Edition, with_token: bool) -> SessionBody {
+    let duration_seconds = session.state.duration_seconds();
+    let (ended_at, end_reason) = match session.state {
+        SessionState::Ended { ended_at, reason, .. } => (Some(ended_at), Some(reason.as_str())),
+        _ => (None, None),
+    };
+    let stream = ended_at.is_none().then(|| {
+        let token = with_token.then(|| app.stream_token(session.id, session.tenant.environment, edition));
+        let expires_at = token.as_ref().map(|token| format!("{}", token.expires_at));
+        StreamBody { url: app.stream_url(session.id), token: token.map(|token| token.token), expires_at }
+    });
+    SessionBody {
+        id: session.id.to_string(),
+        object: "session",
+        status: session.state.status().as_str(),
+        mode: session.mode.as_str(),
+        source_language: session.source_language.map(|tag| tag.to_string()),
+        target_language: session.target_language.map(|tag| tag.to_string()),
+        provider: None,
+        phone_number: None,
+        stream,
+        recording: RecordingBody { enabled: false },
+        metadata: session.metadata,
+        created_at: time(session.created_at),
+        started_at: session.state.started_at().map(time),
+        ended_at: ended_at.map(time),
+        duration_seconds,
+        end_reason,
+    }
+}
+
+pub(crate) async fn create(
+    caller: Caller<SessionsWrite>,
+    State(state): State<HttpState>,
+    Body(fields): Body,
+) -> Result<(StatusCode, Json<SessionBody>), Problem> {
+    let asked = read_create(fields, caller.edition)?;
+    let session = state.app.create_session(caller.tenant(), caller.key.id, asked).await?;
+    tracing::info!(session = %session.id, mode = %session.mode, "session created");
+    Ok((StatusCode::CREATED, Json(session_body(&state.app, session, caller.edition, true))))
+}
+
+pub(crate) async fn get(
+    caller: Caller<SessionsRead>,
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+) -> Result<Json<SessionBody>, Problem> {
+    let session = find(&state.app, caller.tenant(), session_id(&id)?).await?;
+    Ok(Json(session_body(&state.app, session, caller.edition, caller.may(Permission::SessionsWrite))))
+}
+
+/// A session of the tenant. One of the same organization's other environment is told apart from one that does not exist (contract
+/// section 1).
+pub(crate) async fn find(app: &App, tenant: kallglot_core::session::Tenant, id: SessionId) -> Result<Session, Problem> {
+    if let Some(session) = app.storage.session(tenant, id).await? {
+        return Ok(session);
+    }
+    let other = kallglot_core::session::Tenant { environment: tenant.environment.other(), ..tenant };
+    match app.storage.session(other, id).await? {
+        Some(_) => Err(Problem::of(ErrorCode::ApiKeyWrongEnvironment)),
+        None => Err(Problem::of(ErrorCode::SessionNotFound)),
+    }
+}
+
+pub(crate) async fn list(
+    caller: Caller<SessionsRead>,
+    State(state): State<HttpState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<SessionList>, Problem> {
+    let page = state.app.storage.sessions(caller.tenant(), &read_page(query.as_deref().unwrap_or(""))?).await?;
+    let body = |session| session_body(&state.app, session, caller.edition, false);
+    let data = page.items.into_iter().map(body).collect();
+    Ok(Json(SessionList { object: "list", data, has_more: page.has_more, url: "/v1/sessions" }))
+}
+
+pub(crate) async fn end(
+    caller: Caller<SessionsWrite>,
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    Body(mut fields): Body,
+) -> Result<Json<EndedBody>, Problem> {
+    const REASONS: &[EndReason] = &[
+        EndReason::Completed,
+        EndReason::CustomerHangup,
+        EndReason::AgentHangup,
+        EndReason::Error,
+        EndReason::Timeout,
+    ];
+    let reason = fields.one_of("reason", REASONS, EndReason::as_str)?.unwrap_or(EndReason::Completed);
+    fields.finish()?;
+    let id = find(&state.app, caller.tenant(), session_id(&id)?).await?.id;
+    let session = state.app.end_session(caller.tenant(), id, reason).await?;
+    Ok(Json(EndedBody {
+        id: session.id.to_string(),
+        object: "session",
+        status: session.state.status().as_str(),
+        duration_seconds: session.state.duration_seconds(),
+        ended_at: session.state.ended_at().map(time),
+    }))
+}
+
+/// The pairs of a query string, percent-decoded.
+pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+fn read_page(query: &str) -> Result<PageRequest<SessionId>, Problem> {
+    let mut page = PageRequest::newest(20);
+    for (name, value) in query_pairs(query) {
+        let id = || {
+            let message = format!("`{name}` must be the id of a session.");
+            value.parse::<SessionId>().map_err(|_| Problem::invalid(&name, message))
+        };
+        let cursor = match name.as_str() {
+            "limit" => {
+                page.limit = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=PageRequest::<SessionId>::LIMIT_MAX).contains(limit))
+                    .ok_or_else(|| Problem::invalid("limit", "`limit` must be 1 to 100."))?;
+                continue;
+            }
+            "starting_after" => Cursor::StartingAfter(id()?),
+            "ending_before" => Cursor::EndingBefore(id()?),
+            _ => {
+                let message = format!("`{name}` is not a parameter of this request. Check its spelling.");
+                return Err(Problem::invalid(name, message));
+            }
+        };
+        if page.cursor.replace(cursor).is_some() {
+            return Err(Problem::invalid(&name, "Send one of `starting_after` and `ending_before`, once."));
+        }
+    }
+    Ok(page)
+}
+
+fn read_create(mut fields: Fields, edition: Edition) -> Result<CreateSession, Problem> {
+    let rules = edition.rules();
+    let mode = match fields.one_of("mode", Mode::ALL, Mode::as_str)? {
+        Some(mode) => mode,
+        None => return fields.refuse("mode", "given: `bidirectional_translation` or `assistive_translation`"),
+    };
+    let source_language = fields.language("source_language")?;
+    let target_language = fields.language("target_language")?;
+    if rules.languages_required {
+        for (name, language) in [("source_language", &source_language), ("target_language", &target_language)] {
+            if language.is_none() {
+                return fields.refuse(name, "given: a BCP 47 language tag such as `en`");
+            }
+        }
+    }
+    let mut routing = fields.object("routing")?;
+    match rules.provider_field {
+        ProviderField::Refused => {
+            if fields.value("provider").is_some() {
+                return Err(Problem {
+                    param: Some("provider".into()),
+                    ..Problem::with(
+                        ErrorCode::ProviderFieldNotAllowed,
+                        "`provider` is not a field of this edition. Name the phone number, connection or SIP address in `routing`.",
+                    )
+                });
+            }
+        }
+        ProviderField::ReadAsRouting => {
+            if let Some(mut provider) = fields.object("provider")? {
+                if routing.is_some() {
+                    return fields.refuse("provider", "left out when `routing` is given");
+                }
+                // Which carrier it is follows from the number or connection; only SIP is named in `routing`.
+                match provider.one_of("type", &["twilio", "telnyx", "sip"], |name| name)? {
+                    Some("sip") | None => {}
+                    Some(_) if provider.names().is_empty() => return provider.refuse("phone_number", "given"),
+                    Some(_) => {}
+                }
+                routing = Some(provider);
+            }
+        }
+    }
+    let routing = routing.map(read_routing).transpose()?.flatten();
+    if let Some(mut audio) = fields.object("audio")? {
+        audio.one_of("encoding", &["mulaw"], |name| name)?;
+        audio.exactly("sample_rate_hz", 8000)?;
+        audio.exactly("channels", 1)?;
+        audio.finish()?;
+    }
+    let voice = fields.short_text("voice", 100)?;
+    if let Some(agent) = fields.text("agent_id")? {
+        let message = format!("There is no agent `{}`.", agent.chars().take(60).collect::<String>());
+        return Err(Problem { param: Some("agent_id".into()), ..Problem::with(ErrorCode::AgentNotFound, message) });
+    }
+    let mut recording = false;
+    if let Some(mut asked) = fields.object("recording")? {
+        recording = asked.flag("enabled")?.unwrap_or(false);
+        asked.finish()?;
+    }
+    let vocabulary = read_vocabulary(&mut fields)?;
+    let metadata = read_metadata(&mut fields)?;
+    fields.finish()?;
+    Ok(CreateSession { mode, source_language, target_language, voice, recording, routing, vocabulary, metadata })
+}
+
+/// Checks `routing`. Answers with the field that asks for a carrier, if one does.
+fn read_routing(mut routing: Fields) -> Result<Option<&'static str>, Problem> {
+    routing.one_of("direction", &["inbound", "outbound"], |name| name)?;
+    let phone_number = routing.text("phone_number")?;
+    if let Some(number) = &phone_number {
+        let digits = number.strip_prefix('+').unwrap_or("");
+        let valid = (7..=15).contains(&digits.len())
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && !digits.starts_with('0');
+        if !valid {
+            return routing.refuse("phone_number", "an E.164 number such as `+14155550123`");
+        }
+    }
+    let connection = routing.text("connection_id")?;
+    if connection.as_ref().is_some_and(|id| !id.starts_with("pcon_")) {
+        return routing.refuse("connection_id", "the id of a connection (`pcon_…`)");
+    }
+    let sip = routing.one_of("type", &["sip"], |name| name)?;
+    if let Some(mut details) = routing.object("sip")? {
+        details.short_text("from_uri", 255)?;
+        if let Some(headers) = details.object("headers")? {
+            let names = headers.names();
+            let valid = |name: &String| {
+                name.len() <= 64
+                    && (name.starts_with("X-") || name.starts_with("x-"))
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            };
+            if names.len() > SIP_HEADERS_MAX || !names.iter().all(valid) {
+                return details.refuse("headers", "at most 50 headers whose names start with `X-`");
+            }
+        }
+        details.finish()?;
+        if sip.is_none() {
+            return routing.refuse("type", "`sip` when `sip` is given");
+        }
+    }
+    let asked = [
+        phone_number.is_some().then_some("routing.phone_number"),
+        connection.is_some().then_some("routing.connection_id"),
+        sip.is_some().then_some("routing.type"),
+    ];
+    if asked.iter().flatten().count() > 1 {
+        let message = "Give at most one of `phone_number`, `connection_id` and `type: \"sip\"` in `routing`.";
+        return Err(Problem::invalid("routing", message));
+    }
+    routing.finish()?;
+    Ok(asked.into_iter().flatten().next())
+}
+
+/// `vocabulary: {"es": {"phrases": […], "words": […], "phrases_only": true}}`.
+fn read_vocabulary(fields: &mut Fields) -> Result<Vocabulary, Problem> {
+    let mut vocabulary = Vocabulary::default();
+    let Some(mut asked) = fields.object("vocabulary")? else { return Ok(vocabulary) };
+    for name in asked.names() {
+        let Ok(language) = name.parse() else {
+            return asked.refuse(&name, "named by a BCP 47 language tag such as `en`");
+        };
+        let param = asked.param(&name);
+        let Some(mut expectation) = asked.object(&name)? else { continue };
+        let read = Expectation {
+            phrases: expectation.texts("phrases")?,
+            words: expectation.texts("words")?,
+            phrases_only: expectation.flag("phrases_only")?.unwrap_or(false),
+        };
+        expectation.finish()?;
+        vocabulary.languages.insert(language, read);
+        vocabulary.validate().map_err(|error| Problem::invalid(&param, format!("`{param}`: {error}.")))?;
+    }
+    Ok(vocabulary)
+}
+
+fn read_metadata(fields: &mut Fields) -> Result<BTreeMap<String, String>, Problem> {
+    let mut metadata = BTreeMap::new();
+    let Some(mut asked) = fields.object("metadata")? else { return Ok(metadata) };
+    let names = asked.names();
+    if names.len() > METADATA_PAIRS_MAX {
+        return fields.refuse("metadata", "at most 50 pairs");
+    }
+    for name in names {
+        if name.is_empty() || name.chars().count() > METADATA_KEY_CHARS_MAX {
+            return asked.refuse(&name.chars().take(60).collect::<String>(), "named by 1 to 40 characters");
+        }
+        match asked.value(&name) {
+            Some(Value::String(text)) if text.chars().count() <= METADATA_VALUE_CHARS_MAX => {
+                metadata.insert(name, text);
+            }
+            _ => return asked.refuse(&name, "a string of at most 500 characters"),
+        }
+    }
+    Ok(metadata)
+}

@@ -1,0 +1,154 @@
+//! `/v1/sessions/{id}/connect`: the WebSocket on which a call's audio and text go (contract section 11).
+
+mod socket;
+mod wire;
+
+use std::time::Duration;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use kallglot_core::error_code::ErrorCode;
+use kallglot_core::session::{SessionState, Speaker};
+use kallglot_core::stream_token::{self, TokenRefusal};
+
+use crate::HttpState;
+use crate::problem::Problem;
+use crate::sessions::{query_pairs, session_id};
+
+/// The sub-protocol that browsers offer beside the token.
+const SUBPROTOCOL: &str = "kallglot";
+
+/// Largest message of a client (contract section 11).
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// How streams are kept.
+#[derive(Debug, Clone)]
+pub struct StreamConfig {
+    /// How often a quiet client is pinged.
+    pub ping_every: Duration,
+    /// A client from which nothing has come for this long, not even a pong, is closed (4408).
+    pub idle_max: Duration,
+    /// How long a client may take to read one batch of messages, and to answer a close.
+    pub write_max: Duration,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            ping_every: Duration::from_secs(20),
+            idle_max: Duration::from_secs(60),
+            write_max: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Checks the token, then upgrades. A refusal is an HTTP answer with a JSON error.
+pub(crate) async fn connect(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let query = query_pairs(query.as_deref().unwrap_or(""));
+    let token = token(&query, &headers)?;
+    let app = &state.app;
+    let claims = stream_token::verify(&app.stream_token_secret, &token, app.clock.now()).map_err(|refusal| {
+        Problem::of(match refusal {
+            TokenRefusal::Invalid => ErrorCode::StreamTokenInvalid,
+            TokenRefusal::Expired => ErrorCode::StreamTokenExpired,
+        })
+    })?;
+    let invalid = |message: &str| Problem::with(ErrorCode::StreamTokenInvalid, message);
+    if session_id(&id).ok() != Some(claims.session) {
+        return Err(invalid("This stream token is another session's. Use the `stream.url` that came with it."));
+    }
+    let session = app
+        .storage
+        .session_for_token_holder(claims.session)
+        .await?
+        .filter(|session| session.tenant.environment == claims.environment)
+        .ok_or_else(|| Problem::of(ErrorCode::StreamTokenInvalid))?;
+    if matches!(session.state, SessionState::Ended { .. }) {
+        return Err(invalid("The session has ended, and its stream tokens with it. Create a new session."));
+    }
+    let speaker = speaker(&query)?;
+    let organization = app
+        .storage
+        .organization(session.tenant.organization)
+        .await?
+        .ok_or_else(|| Problem::of(ErrorCode::StreamTokenInvalid))?;
+    if !organization.active {
+        return Err(Problem::of(ErrorCode::OrganizationInactive));
+    }
+    if state.stop.is_cancelled() {
+        return Err(Problem { retry_after_s: Some(1), ..Problem::of(ErrorCode::ServiceUnavailable) });
+    }
+    let limits = organization.limits(session.tenant.environment);
+    let upgrade = upgrade.map_err(|_| {
+        Problem::with(ErrorCode::InvalidRequest, "This address is a WebSocket. Connect to it with a WebSocket client.")
+    })?;
+    let stream = socket::Stream { session: session.id, speaker, limits, state: state.clone() };
+    let tasks = state.tasks.clone();
+    Ok(upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        // A connection's buffers are most of a session's memory: a frame of 20 ms needs less than 512 bytes.
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(8 * 1024)
+        .max_write_buffer_size(256 * 1024)
+        .on_upgrade(move |socket| tasks.track_future(stream.run(socket))))
+}
+
+/// The one token of a request, wherever it is.
+fn token(query: &[(String, String)], headers: &HeaderMap) -> Result<String, Problem> {
+    let mut tokens = Vec::new();
+    tokens.extend(query.iter().filter(|(name, _)| name == "token").map(|(_, value)| value.as_str()));
+    for value in headers.get_all(header::AUTHORIZATION) {
+        let value = value.to_str().unwrap_or("");
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        if scheme.eq_ignore_ascii_case("bearer") {
+            tokens.push(token.trim());
+        }
+    }
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    tokens.extend(offered.flat_map(|value| value.split(',')).map(str::trim).filter(|name| *name != SUBPROTOCOL));
+    tokens.dedup();
+    match tokens.as_slice() {
+        [] => Err(Problem::with(
+            ErrorCode::StreamTokenInvalid,
+            "The stream token is missing. Send `stream.token` as `?token=`, as `Authorization: Bearer`, or beside `kallglot` in `Sec-WebSocket-Protocol`.",
+        )),
+        [token] if token.starts_with("sk_") => Err(Problem::with(
+            ErrorCode::StreamTokenInvalid,
+            "API keys are not accepted here, and must not reach browsers. Use the session's `stream.token`.",
+        )),
+        [token] => Ok((*token).to_owned()),
+        _ => Err(Problem::with(ErrorCode::InvalidRequest, "The request holds more than one stream token. Send one.")),
+    }
+}
+
+fn speaker(query: &[(String, String)]) -> Result<Option<Speaker>, Problem> {
+    let mut speaker = None;
+    for (name, value) in query {
+        match name.as_str() {
+            "speaker" => {
+                speaker = Some(Speaker::parse(value).ok_or_else(|| Problem {
+                    param: Some("speaker".into()),
+                    ..Problem::with(ErrorCode::InvalidRequest, "`speaker` must be `customer` or `agent`.")
+                })?);
+            }
+            "token" => {}
+            _ => {
+                let message = format!("`{name}` is not a parameter of a stream. Check its spelling.");
+                let param = Some(name.clone());
+                return Err(Problem { param, ..Problem::with(ErrorCode::InvalidRequest, message) });
+            }
+        }
+    }
+    Ok(speaker)
+}

@@ -1,0 +1,242 @@
+//! One connected stream: reads the client's messages, writes what the session has for it, and closes with the right code.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use kallglot_app::live::{AudioFrame, CloseCode, JoinError, Joined, Limiter, Outbox, Outgoing, Verdict};
+use kallglot_core::error_code::ErrorCode;
+use kallglot_core::id::SessionId;
+use kallglot_core::plan::Limits;
+use kallglot_core::session::{EndReason, Speaker};
+use tokio::time::Instant;
+
+use crate::HttpState;
+use crate::stream::wire::{self, Incoming, Refusal};
+
+/// Malformed messages that close the stream (contract section 11: ten times over).
+const MALFORMED_MAX: u32 = 10;
+
+/// A stream whose token was checked.
+pub(super) struct Stream {
+    pub(super) session: SessionId,
+    pub(super) speaker: Option<Speaker>,
+    pub(super) limits: Limits,
+    pub(super) state: HttpState,
+}
+
+/// What reader and writer share beside the outbox.
+struct Shared {
+    last_seen: Mutex<Instant>,
+    /// The client has answered the close, or is gone.
+    gone: AtomicBool,
+}
+
+impl Stream {
+    pub(super) async fn run(self, mut socket: WebSocket) {
+        let joined = match self.state.app.hub.join(self.session, self.speaker).await {
+            Ok(joined) => joined,
+            Err(error) => {
+                let _ = tokio::time::timeout(self.state.stream.write_max, self.refuse(&mut socket, &error)).await;
+                return;
+            }
+        };
+        let (sink, source) = socket.split();
+        let shared = Arc::new(Shared { last_seen: Mutex::new(Instant::now()), gone: AtomicBool::new(false) });
+        let outbox = Arc::clone(&joined.outbox);
+        let writing = self.write(sink, &outbox, &shared);
+        let reading = self.read(source, joined, &shared);
+        tokio::pin!(reading, writing);
+        tokio::select! {
+            // The client is gone; what is unsent can't be sent.
+            () = &mut reading => {}
+            // A close was sent; give the client time to answer it, so that it reads all that came before.
+            () = &mut writing => {
+                let _ = tokio::time::timeout(self.state.stream.write_max, reading).await;
+            }
+        }
+    }
+
+    async fn refuse(&self, socket: &mut WebSocket, error: &JoinError) {
+        let (code, close) = match error {
+            JoinError::Full => (ErrorCode::TooManyStreams, CloseCode::Rate),
+            JoinError::Ended => (ErrorCode::StreamTokenInvalid, CloseCode::Ended),
+            JoinError::Stopping => (ErrorCode::ServiceUnavailable, CloseCode::GoingAway),
+            JoinError::Storage(error) => {
+                tracing::error!(session = %self.session, %error, "a stream could not join");
+                (ErrorCode::InternalError, CloseCode::GoingAway)
+            }
+        };
+        let told = Outgoing::Error { code, message: code.row().message.into(), fatal: true };
+        if let Some(json) = wire::write(self.session, &told) {
+            let _ = socket.send(Message::Text(json.into())).await;
+        }
+        let _ = socket.send(close_message(close)).await;
+        while let Some(Ok(_)) = socket.recv().await {}
+    }
+
+    async fn write(&self, mut sink: SplitSink<WebSocket, Message>, outbox: &Outbox, shared: &Shared) {
+        let config = &self.state.stream;
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                () = outbox.take(&mut batch) => {}
+                () = tokio::time::sleep(config.ping_every) => {
+                    let silent = shared.last_seen.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+                    if silent >= config.idle_max {
+                        outbox.push(Outgoing::Close(CloseCode::Idle));
+                    } else if !self.flush(&mut sink, vec![Message::Ping(axum::body::Bytes::new())]).await {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            let mut closes = false;
+            let messages = batch.drain(..).filter_map(|message| match message {
+                Outgoing::Close(code) => {
+                    closes = true;
+                    Some(close_message(code))
+                }
+                message => wire::write(self.session, &message).map(|json| Message::Text(json.into())),
+            });
+            let messages: Vec<Message> = messages.collect();
+            if !self.flush(&mut sink, messages).await {
+                shared.gone.store(true, Ordering::Relaxed);
+                return;
+            }
+            if closes {
+                return;
+            }
+        }
+    }
+
+    /// Sends all with one flush. False when the client is gone or does not read.
+    async fn flush(&self, sink: &mut SplitSink<WebSocket, Message>, messages: Vec<Message>) -> bool {
+        let sending = async {
+            for message in messages {
+                sink.feed(message).await?;
+            }
+            sink.flush().await
+        };
+        matches!(tokio::time::timeout(self.state.stream.write_max, sending).await, Ok(Ok(())))
+    }
+
+    async fn read(&self, mut source: SplitStream<WebSocket>, mut joined: Joined, shared: &Shared) {
+        let outbox = Arc::clone(&joined.outbox);
+        let limits = &self.limits;
+        let mut limiter = Limiter::new(
+            limits.stream_messages_per_second_max,
+            limits.stream_audio_bytes_per_second_max,
+            Instant::now(),
+        );
+        let mut malformed = 0;
+        while let Some(message) = source.next().await {
+            if shared.gone.load(Ordering::Relaxed) {
+                return;
+            }
+            let now = Instant::now();
+            *shared.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            let text = match message {
+                Ok(Message::Text(text)) => Some(text),
+                Ok(Message::Binary(_)) => None,
+                Ok(Message::Close(_)) => return,
+                Ok(Message::Ping(_) | Message::Pong(_)) => continue,
+                Err(error) => {
+                    if too_big(&error) {
+                        outbox.push(Outgoing::Close(CloseCode::TooBig));
+                        // What is left of the message is not read; the writer closes.
+                        std::future::pending::<()>().await;
+                    }
+                    return;
+                }
+            };
+            let mut verdict = limiter.message(now);
+            if verdict == Verdict::Admit {
+                let read = match &text {
+                    Some(text) => wire::read(text),
+                    None => Err(Refusal::Malformed("Binary messages are not accepted; send JSON text.".into())),
+                };
+                match read {
+                    Ok(Incoming::Audio { sequence, speaker, mulaw }) => {
+                        verdict = limiter.audio(mulaw.len(), now);
+                        if verdict == Verdict::Admit {
+                            match self.speaker_of(speaker) {
+                                Ok(speaker) => {
+                                    if !joined.audio(AudioFrame { speaker, sequence, mulaw }).await {
+                                        return;
+                                    }
+                                }
+                                Err((code, message)) => {
+                                    outbox.push(Outgoing::Error { code, message: message.into(), fatal: false });
+                                }
+                            }
+                        }
+                    }
+                    Ok(Incoming::Ping) => outbox.push(Outgoing::Pong),
+                    Ok(Incoming::End) => joined.end(EndReason::ExplicitEnd).await,
+                    Err(Refusal::Format(message)) => {
+                        let code = ErrorCode::InvalidAudioFormat;
+                        outbox.push(Outgoing::Error { code, message: message.into(), fatal: false });
+                    }
+                    Err(Refusal::Malformed(message)) => {
+                        malformed += 1;
+                        let fatal = malformed >= MALFORMED_MAX;
+                        let code = ErrorCode::MalformedMessage;
+                        outbox.push(Outgoing::Error { code, message: message.into(), fatal });
+                        if fatal {
+                            outbox.push(Outgoing::Close(CloseCode::Malformed));
+                        }
+                    }
+                }
+            }
+            let code = ErrorCode::StreamRateExceeded;
+            match verdict {
+                Verdict::Admit => {}
+                Verdict::Refuse { tell } => {
+                    joined.refused_messages += 1;
+                    if tell {
+                        outbox.push(Outgoing::Error { code, message: code.row().message.into(), fatal: false });
+                    }
+                }
+                Verdict::Close => {
+                    joined.refused_messages += 1;
+                    outbox.push(Outgoing::Error { code, message: code.row().message.into(), fatal: true });
+                    outbox.push(Outgoing::Close(CloseCode::Rate));
+                }
+            }
+        }
+    }
+
+    /// Whose audio it is: what the message says, else whose stream it is.
+    fn speaker_of(&self, said: Option<Speaker>) -> Result<Speaker, (ErrorCode, String)> {
+        match (self.speaker, said) {
+            (Some(own), Some(said)) if own != said => Err((
+                ErrorCode::SpeakerNotAllowed,
+                format!("This connection was opened for the {own}; it can't send the {said}'s audio."),
+            )),
+            (Some(speaker), _) | (None, Some(speaker)) => Ok(speaker),
+            (None, None) => Err((
+                ErrorCode::MalformedMessage,
+                "`audio.input` needs `speaker` on a connection that carries both parties.".into(),
+            )),
+        }
+    }
+}
+
+fn close_message(code: CloseCode) -> Message {
+    Message::Close(Some(CloseFrame { code: code.number(), reason: code.reason().into() }))
+}
+
+fn too_big(error: &axum::Error) -> bool {
+    use std::error::Error as _;
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<tokio_tungstenite::tungstenite::Error>() {
+            return matches!(error, tokio_tungstenite::tungstenite::Error::Capacity(_));
+        }
+        source = error.source();
+    }
+    false
+}
