@@ -83,7 +83,9 @@ fn measure(condition: &str, config: &SegmentConfig, prompts: &[Prompt]) {
     for list in [&mut starts, &mut ends, &mut known] {
         list.sort_unstable();
     }
-    let at = |list: &[i64], percent: usize| list.get((list.len() * percent / 100).min(list.len().saturating_sub(1))).copied().unwrap_or(0);
+    let at = |list: &[i64], percent: usize| {
+        list.get((list.len() * percent / 100).min(list.len().saturating_sub(1))).copied().unwrap_or(0)
+    };
     println!(
         "{condition:9} {:>5} ms | {missed:4} | {:5.1} | {:5.1} | {:5.1} | {:4} {:4} {:4} | {cut:3} | {:4} {:4} {:4} | {:4} {:4}",
         config.endpoint_ms,

@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn well_known_codes() {
-        let mulaw = [(0xff, 0), (0x7f, 0), (0x80, 32124), (0x00, -32124), (0xfe, 8), (0x7e, -8), (0xef, 132), (0x8f, 16764)];
+        let mulaw =
+            [(0xff, 0), (0x7f, 0), (0x80, 32124), (0x00, -32124), (0xfe, 8), (0x7e, -8), (0xef, 132), (0x8f, 16764)];
         for (code, sample) in mulaw {
             assert_eq!(mulaw_to_linear(code), sample, "mu-law {code:#x}");
         }

@@ -3,11 +3,15 @@
 //! What must stay true: nothing here does I/O of its own, reads a clock or waits; state is bounded; hostile input gives an error or
 //! silence, never a panic. Samples are mono PCM of 16 bits at [`SAMPLE_RATE_HZ`] unless a function says otherwise.
 
+#[doc(hidden)]
+pub mod fuzz;
 pub mod g711;
 pub mod level;
 pub mod mix;
+pub mod reorder;
 pub mod resample;
 pub mod segment;
+pub mod stretch;
 pub mod vad;
 pub mod wav;
 

@@ -209,7 +209,9 @@ mod tests {
 
     fn tone(rate_hz: u32, tone_hz: f64, seconds: f64) -> Vec<i16> {
         let step = 2.0 * PI * tone_hz / f64::from(rate_hz);
-        (0..(f64::from(rate_hz) * seconds) as usize).map(|n| (16_000.0 * (n as f64 * step).sin()).round() as i16).collect()
+        (0..(f64::from(rate_hz) * seconds) as usize)
+            .map(|n| (16_000.0 * (n as f64 * step).sin()).round() as i16)
+            .collect()
     }
 
     fn convert(from_hz: u32, to_hz: u32, input: &[i16]) -> Vec<i16> {

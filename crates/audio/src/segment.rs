@@ -14,6 +14,20 @@ pub struct SegmentConfig {
     /// Voice that it takes to begin an utterance, so that a click is none; 16 to 500 ms.
     pub onset_ms: u32,
     /// Silence that it takes to end one; 100 to 3,000 ms.
+    ///
+    /// Measured by `examples/endpoints` on 575 prompts read by people (English and Spanish, Asterisk's core sounds, 8 kHz), clean and
+    /// with white noise 20 dB below the voice. Wrong: prompts of one clause that were split. All: splits per 100 prompts, most of
+    /// them at a full stop or comma. Late: from the end of voice (by energy) to the endpoint, median and 95th percentile, in ms.
+    ///
+    /// | endpoint | en wrong, all, late | es wrong, all, late | en noisy | es noisy |
+    /// | --- | --- | --- | --- | --- |
+    /// | 250 | 0.9 %, 22.0, 256/320 | 1.6 %, 13.0, 236/266 | 2.7 %, 36.3, 228/328 | 1.1 %, 13.4, 296/326 |
+    /// | 300 | 0.5 %, 12.1, 304/356 | 0.5 %, 9.6, 284/314 | 0.9 %, 20.7, 276/376 | 0.0 %, 9.2, 344/374 |
+    /// | 350 | 0.5 %, 6.7, 352/404 | 0.0 %, 8.0, 332/362 | 0.5 %, 12.1, 340/440 | 0.0 %, 7.3, 402/436 |
+    /// | 400 | 0.0 %, 4.5, 400/448 | 0.0 %, 6.9, 380/410 | 0.5 %, 6.7, 386/488 | 0.0 %, 6.5, 452/484 |
+    /// | 500 | 0.0 %, 2.9, 512/560 | 0.0 %, 6.1, 492/522 | 0.0 %, 3.8, 484/584 | 0.0 %, 6.1, 550/580 |
+    ///
+    /// 400 is the shortest that splits no clause of a clean recording, and people who speak freely pause longer than those who read.
     pub endpoint_ms: u32,
     /// Audio given out from before the first voice, so that a soft first sound is not lost; up to 1,000 ms.
     pub preroll_ms: u32,
@@ -191,7 +205,9 @@ impl Segmenter {
                 }
                 let spoken_ms = to_ms(self.position - *start) as u32;
                 let silence_ms = to_ms(self.position - *voice_until) as u32;
-                if silence_ms >= endpoint_ms(&self.config, spoken_ms, self.vad.noise_dbfs()) || spoken_ms >= self.config.utterance_max_ms {
+                if silence_ms >= endpoint_ms(&self.config, spoken_ms, self.vad.noise_dbfs())
+                    || spoken_ms >= self.config.utterance_max_ms
+                {
                     let voice_until = *voice_until;
                     self.end(voice_until, on);
                 }
@@ -259,7 +275,13 @@ mod tests {
                 assert!(!open);
                 open = true;
                 assert!(audio_ms <= start_ms && utterances.last().is_none_or(|last| last.endpoint_ms <= audio_ms));
-                utterances.push(Utterance { start_ms, audio_ms, samples: Vec::new(), speech_end_ms: 0, endpoint_ms: 0 });
+                utterances.push(Utterance {
+                    start_ms,
+                    audio_ms,
+                    samples: Vec::new(),
+                    speech_end_ms: 0,
+                    endpoint_ms: 0,
+                });
             }
             SegmentEvent::Audio(samples) => {
                 assert!(open && !samples.is_empty());
@@ -342,7 +364,9 @@ mod tests {
         segmenter.push(&vec![0; 4_000], &mut on);
         segmenter.push(&voice(1_000), &mut on);
         segmenter.flush(&mut on);
-        let [("start", first), ("end", 1_003), ("start", second), ("end", 2_503)] = events[..] else { panic!("{events:?}") };
+        let [("start", first), ("end", 1_003), ("start", second), ("end", 2_503)] = events[..] else {
+            panic!("{events:?}")
+        };
         assert!(near(first, 0) && near(second, 1_503), "{events:?}");
     }
 
@@ -362,9 +386,20 @@ mod tests {
 
     #[test]
     fn nonsense_in_the_configuration_is_brought_into_range() {
-        let config = SegmentConfig { onset_ms: 0, endpoint_ms: u32::MAX, preroll_ms: u32::MAX, utterance_max_ms: 0, threshold: f32::NAN };
-        let expected =
-            SegmentConfig { onset_ms: 16, endpoint_ms: 3_000, preroll_ms: 1_000, utterance_max_ms: 2_000, threshold: 0.5 };
+        let config = SegmentConfig {
+            onset_ms: 0,
+            endpoint_ms: u32::MAX,
+            preroll_ms: u32::MAX,
+            utterance_max_ms: 0,
+            threshold: f32::NAN,
+        };
+        let expected = SegmentConfig {
+            onset_ms: 16,
+            endpoint_ms: 3_000,
+            preroll_ms: 1_000,
+            utterance_max_ms: 2_000,
+            threshold: 0.5,
+        };
         assert_eq!(config.clamped(), expected);
         cut(&config, &voice(3_000), 160);
     }

@@ -33,7 +33,9 @@ pub enum WavError {
     #[error("the WAV file is broken: {0}")]
     Broken(&'static str),
     /// A code that is not understood, by its format tag and bits per sample.
-    #[error("WAV format {tag:#06x} with {bits} bits is not supported (PCM of 8, 16, 24 or 32 bits, float, mu-law and A-law are)")]
+    #[error(
+        "WAV format {tag:#06x} with {bits} bits is not supported (PCM of 8, 16, 24 or 32 bits, float, mu-law and A-law are)"
+    )]
     Format {
         /// The format tag.
         tag: u16,
@@ -126,7 +128,9 @@ impl Encoding {
             (Self::Pcm8, &[byte]) => (i16::from(byte) - 128) << 8,
             (Self::Mulaw, &[code]) => g711::mulaw_to_linear(code),
             (Self::Alaw, &[code]) => g711::alaw_to_linear(code),
-            (Self::Pcm16, &[a, b]) | (Self::Pcm24, &[_, a, b]) | (Self::Pcm32, &[_, _, a, b]) => i16::from_le_bytes([a, b]),
+            (Self::Pcm16, &[a, b]) | (Self::Pcm24, &[_, a, b]) | (Self::Pcm32, &[_, _, a, b]) => {
+                i16::from_le_bytes([a, b])
+            }
             (Self::Float32, &[a, b, c, d]) => from_unit(f64::from(f32::from_le_bytes([a, b, c, d]))),
             (Self::Float64, &[a, b, c, d, e, f, g, h]) => from_unit(f64::from_le_bytes([a, b, c, d, e, f, g, h])),
             _ => 0,
@@ -345,5 +349,165 @@ impl<W: Write + Seek> WavWriter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.checkpoint()?;
         Ok(self.output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file of one format chunk and one data chunk.
+    fn file(tag: u16, channels: u16, rate_hz: u32, bits: u16, data: &[u8]) -> Vec<u8> {
+        let mut file = header(channels, rate_hz, data.len() as u64).to_vec();
+        file[20..22].copy_from_slice(&tag.to_le_bytes());
+        file[32..34].copy_from_slice(&(channels * (bits / 8)).to_le_bytes());
+        file[34..36].copy_from_slice(&bits.to_le_bytes());
+        file.extend(data);
+        file
+    }
+
+    fn read_mono(bytes: &[u8]) -> Vec<i16> {
+        read(bytes, Channel::Mix).unwrap()
+    }
+
+    #[test]
+    fn every_usual_encoding_is_read() {
+        let float = |values: [f32; 3]| values.map(f32::to_le_bytes).concat();
+        for (tag, bits, data, expected) in [
+            (1, 8, vec![128, 0, 255], [0, -32_768, 32_512]),
+            (1, 16, [0i16, -5, 12_345].map(i16::to_le_bytes).concat(), [0, -5, 12_345]),
+            (1, 24, vec![0, 0, 0, 9, 0, 128, 255, 255, 127], [0, -32_768, 32_767]),
+            (1, 32, [0i32, -1 << 31, 5 << 16].map(i32::to_le_bytes).concat(), [0, -32_768, 5]),
+            (3, 32, float([0.0, -1.0, 0.5]), [0, -32_768, 16_384]),
+            (3, 32, float([f32::NAN, f32::INFINITY, -9.0]), [0, 32_767, -32_768]),
+            (3, 64, [0.0f64, -0.5, 0.25].map(f64::to_le_bytes).concat(), [0, -16_384, 8_192]),
+            (7, 8, vec![0xff, 0x00, 0x80], [0, -32_124, 32_124]),
+            (6, 8, vec![0xd5, 0x2a, 0xaa], [8, -32_256, 32_256]),
+        ] {
+            assert_eq!(read_mono(&file(tag, 1, 8_000, bits, &data)), expected, "tag {tag}, {bits} bits");
+        }
+    }
+
+    #[test]
+    fn other_rates_are_converted() {
+        for rate_hz in [16_000, 22_050, 44_100, 48_000] {
+            let data = vec![0; rate_hz as usize * 2];
+            assert_eq!(read_mono(&file(1, 1, rate_hz, 16, &data)).len(), 8_000);
+        }
+    }
+
+    #[test]
+    fn a_channel_of_stereo_can_be_chosen_or_both_mixed() {
+        let bytes = file(1, 2, 8_000, 16, &[100i16, 300, -100, -300].map(i16::to_le_bytes).concat());
+        assert_eq!(read(&bytes, Channel::Only(0)).unwrap(), [100, -100]);
+        assert_eq!(read(&bytes, Channel::Only(1)).unwrap(), [300, -300]);
+        assert_eq!(read_mono(&bytes), [200, -200]);
+        let error = read(&bytes, Channel::Only(2)).unwrap_err();
+        assert_eq!(error.to_string(), "channel 2 was asked for (counted from 0), the file has 2");
+    }
+
+    #[test]
+    fn other_chunks_are_skipped_and_a_format_may_be_extensible() {
+        let data = [1i16, 2].map(i16::to_le_bytes).concat();
+        let mut bytes = b"RIFF\0\0\0\0WAVE".to_vec();
+        bytes.extend(b"LIST\x03\0\0\0abc\0fmt \x28\0\0\0");
+        bytes.extend([
+            0xfe, 0xff, 1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0, 22, 0, 16, 0, 4, 0, 0, 0, 1, 0,
+        ]);
+        bytes.extend([0; 14]);
+        bytes.extend(b"data\x04\0\0\0");
+        bytes.extend(&data);
+        bytes.extend(b"LIST\x02\0\0\0zz");
+        assert_eq!(read_mono(&bytes), [1, 2]);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_or_never_finished_is_read_as_far_as_it_goes() {
+        let whole = mono_file(&[1, 2, 3, 4], 8_000);
+        assert_eq!(read_mono(&whole[..whole.len() - 3]), [1, 2]);
+        for stated in [0u32, u32::MAX] {
+            let mut bytes = whole.clone();
+            bytes[40..44].copy_from_slice(&stated.to_le_bytes());
+            assert_eq!(read_mono(&bytes), [1, 2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let good = file(1, 1, 8_000, 16, &[0; 4]);
+        let message = |bytes: &[u8]| read(bytes, Channel::Mix).unwrap_err().to_string();
+        assert_eq!(message(b""), "not a WAV file");
+        assert_eq!(message(b"ID3\x04 this is an MP3 file"), "not a WAV file");
+        assert_eq!(message(&good[..36]), "the WAV file is broken: it has no sound");
+        assert_eq!(message(&good[..30]), "the WAV file is broken: its format is cut short");
+        assert_eq!(message(&file(1, 0, 8_000, 16, &[])), "0 channels are not supported (1 to 8)");
+        assert_eq!(message(&file(1, 9, 8_000, 16, &[])), "9 channels are not supported (1 to 8)");
+        assert_eq!(message(&file(1, 1, 1, 16, &[])), "a sample rate of 1 Hz is not supported (1,000 to 384,000 Hz)");
+        assert!(message(&file(0x55, 1, 8_000, 16, &[])).starts_with("WAV format 0x0055 with 16 bits is not supported"));
+        let mut bytes = good.clone();
+        bytes[32] = 3;
+        assert_eq!(message(&bytes), "the WAV file is broken: its block size fits neither channels nor bits");
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let mut writer = WavWriter::mono(Cursor::new(Vec::new())).unwrap();
+        writer.write(&[1, 2]).unwrap();
+        writer.checkpoint().unwrap();
+        writer.write(&[3]).unwrap();
+        let bytes = writer.finish().unwrap().into_inner();
+        assert_eq!(bytes, mono_file(&[1, 2, 3], 8_000));
+        assert_eq!(read_from(bytes.as_slice(), Channel::Mix).unwrap(), [1, 2, 3]);
+
+        let mut writer = WavWriter::stereo(Cursor::new(Vec::new())).unwrap();
+        writer.write_stereo(&[1, 2, 3], &[9]).unwrap();
+        writer.write(&[4]).unwrap();
+        let bytes = writer.finish().unwrap().into_inner();
+        assert_eq!(read(&bytes, Channel::Only(0)).unwrap(), [1, 2, 3, 4]);
+        assert_eq!(read(&bytes, Channel::Only(1)).unwrap(), [9, 0, 0, 4]);
+    }
+
+    #[test]
+    fn another_reader_understands_what_is_written() {
+        let mut writer = WavWriter::stereo(Cursor::new(Vec::new())).unwrap();
+        writer.write_stereo(&[1, -2], &[3, -4]).unwrap();
+        let bytes = writer.finish().unwrap().into_inner();
+        let mut reader = hound::WavReader::new(bytes.as_slice()).unwrap();
+        assert_eq!((reader.spec().channels, reader.spec().sample_rate, reader.spec().bits_per_sample), (2, 8_000, 16));
+        assert_eq!(reader.samples::<i16>().map(Result::unwrap).collect::<Vec<_>>(), [1, 3, -2, -4]);
+    }
+
+    #[test]
+    fn a_file_without_its_last_header_is_still_read_to_the_end() {
+        let mut writer = WavWriter::mono(Cursor::new(Vec::new())).unwrap();
+        writer.write(&[5, 6]).unwrap();
+        assert_eq!(read_mono(writer.output.get_ref()), [5, 6]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_samples_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300), channel in 0u16..4) {
+            let _ = read(&bytes, Channel::Only(channel));
+        }
+
+        #[test]
+        fn any_change_to_a_file_gives_samples_or_an_error(
+            changes in proptest::collection::vec((0usize..100, any::<u8>()), 0..8),
+            length in 0usize..100,
+        ) {
+            let mut bytes = file(1, 2, 16_000, 16, &[7; 56]);
+            for (at, value) in changes {
+                bytes[at] = value;
+            }
+            bytes.truncate(length);
+            if let Ok(samples) = read(&bytes, Channel::Mix) {
+                // One byte at 1,000 Hz becomes eight samples at most.
+                prop_assert!(samples.len() <= bytes.len() * 8);
+            }
+        }
     }
 }
