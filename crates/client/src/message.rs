@@ -40,6 +40,8 @@ pub enum ServerMessage {
         message: String,
         /// Whether the stream ends because of it.
         fatal: bool,
+        /// How much audio was dropped since this was last told; only with `audio_dropped`.
+        dropped_ms: Option<u64>,
     },
     /// The session is over; the server closes next.
     Ended {
@@ -160,6 +162,7 @@ impl ServerMessage {
                 message: String,
                 #[serde(default)]
                 fatal: bool,
+                dropped_ms: Option<u64>,
             },
             #[serde(rename = "session.ended")]
             Ended { session_id: String, reason: String },
@@ -172,7 +175,7 @@ impl ServerMessage {
             Ok(Wire::Final(transcript)) => Self::Final(transcript),
             Ok(Wire::Audio(audio)) => Self::Audio(audio),
             Ok(Wire::Pong { session_id }) => Self::Pong { session_id },
-            Ok(Wire::Error { code, message, fatal }) => Self::Error { code, message, fatal },
+            Ok(Wire::Error { code, message, fatal, dropped_ms }) => Self::Error { code, message, fatal, dropped_ms },
             Ok(Wire::Ended { session_id, reason }) => Self::Ended { session_id, reason },
             Err(_) => serde_json::from_str(text).map_or_else(|_| Self::Garbage(text.to_owned()), Self::Other),
         }

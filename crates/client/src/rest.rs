@@ -256,6 +256,14 @@ impl Client {
         Ok(answer.success()?.text())
     }
 
+    /// How well a session went, as the server measured it: lags and counts.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or an answer that is no JSON.
+    pub async fn quality(&self, id: &str) -> Result<Value, ClientError> {
+        self.get(&format!("/v1/sessions/{id}/quality")).await?.typed()
+    }
+
     /// What the server can translate, as it says it.
     ///
     /// # Errors
