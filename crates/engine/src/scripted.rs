@@ -66,11 +66,19 @@ pub struct Faults {
 
 /// The scripted engine, as a cascade of its three parts.
 pub fn engine(script: Script, config: CascadeConfig) -> Cascade {
-    let script = Arc::new(Scripted(script));
+    let script = Arc::new(Scripted::new(script));
     Cascade::new("scripted", script.clone(), script.clone(), script, config)
 }
 
-struct Scripted(Script);
+/// All three parts.
+pub struct Scripted(Script);
+
+impl Scripted {
+    /// The parts that follow `script`.
+    pub fn new(script: Script) -> Self {
+        Self(script)
+    }
+}
 
 enum Command {
     Partial { utterance: UtteranceId, words: usize },

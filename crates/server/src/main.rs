@@ -1,1 +1,190 @@
-fn main() {}
+//! `kallglot`: the command line (contract section 14).
+
+mod call;
+mod command;
+mod config;
+mod demo;
+mod doctor;
+mod engines;
+mod key;
+mod org;
+mod platform;
+mod serve;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use kallglot_core::api_key::Pepper;
+use kallglot_engine_classic::WorkerKind;
+use tracing_subscriber::EnvFilter;
+
+use crate::command::Context;
+use crate::config::{Config, LogConfig};
+use crate::platform::{SystemClock, SystemRandom, secret};
+
+/// Two people who share no language talk on a call; each hears the other in their own language.
+#[derive(Parser)]
+#[command(name = "kallglot", version, after_help = "Examples:
+  kallglot demo                                      hear what it does, in a minute
+  kallglot org create --name Acme                    make an organization
+  kallglot key create --org ORG --env test           make an API key for it
+  kallglot serve                                     run the server on 127.0.0.1:8080
+  kallglot call --key KEY --file speech.wav --from en --to es --out heard.wav")]
+struct CommandLine {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Common {
+    /// Settings file; `kallglot settings` prints one with all defaults
+    #[arg(long, global = true, value_name = "FILE", env = "KALLGLOT_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of the database, the secrets and all else that lasts
+    #[arg(long, global = true, value_name = "DIR", env = "KALLGLOT_DATA_DIR", default_value = "./data")]
+    data_dir: PathBuf,
+    /// Print JSON for machines
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Show a real call, translated live, on a server of its own
+    Demo(demo::DemoArgs),
+    /// Make a call: stream recordings or the microphone, hear the translation
+    Call(call::CallArgs),
+    /// Organizations
+    Org(org::OrgArgs),
+    /// API keys
+    Key(key::KeyArgs),
+    /// Check what speech recognition, translation and synthesis need on this machine
+    Doctor,
+    /// Print all settings with their defaults
+    Settings,
+    /// A speech worker, started by the server
+    #[command(hide = true)]
+    EngineWorker {
+        /// What it does
+        kind: WorkerKind,
+    },
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where clients reach the server, as in https://api.example.com
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let CommandLine { common, command } = CommandLine::parse();
+    // A worker is a process of its own without an async runtime: its libraries keep global state.
+    if let Command::EngineWorker { kind } = command {
+        return kallglot_engine_classic::worker_main(kind);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&common, &error),
+    };
+    runtime.block_on(run(common, command))
+}
+
+async fn run(common: Common, command: Command) -> ExitCode {
+    match command {
+        Command::Call(args) => return call::run(args, common.json).await,
+        Command::Demo(args) => return demo::run(args, &common.data_dir_given(), common.json).await,
+        Command::Settings => {
+            let _ = std::io::stdout().write_all(config::DEFAULTS.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Command::Doctor => return doctor::run(common.json),
+        _ => {}
+    }
+    let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    let mut config = match Config::load(common.config.as_deref(), variables) {
+        Ok(config) => config,
+        Err(error) => {
+            fail(&common, &error);
+            return ExitCode::from(2);
+        }
+    };
+    let done = match command {
+        Command::Serve(args) => {
+            config.listen = args.listen.unwrap_or(config.listen);
+            config.public_url = args.public_url.unwrap_or(config.public_url);
+            if let Err(error) = log_to_stderr(&config.log) {
+                fail(&common, &error);
+                return ExitCode::from(2);
+            }
+            serve::run(&config, &common.data_dir).await.map_err(|error| error.to_string())
+        }
+        command => on_database(command, &common).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&common, &error),
+    }
+}
+
+/// The commands that work on the data folder, whether a server runs on it or not.
+async fn on_database(command: Command, common: &Common) -> Result<(), String> {
+    let storage = serve::open(&common.data_dir).await.map_err(|error| error.to_string())?;
+    let pepper = Pepper::new(secret(&common.data_dir, "pepper").map_err(|error| error.to_string())?);
+    let mut out = std::io::stdout();
+    let mut context = Context {
+        storage: storage.as_ref(),
+        pepper: &pepper,
+        clock: &SystemClock,
+        random: &SystemRandom,
+        json: common.json,
+        out: &mut out,
+    };
+    let done = match command {
+        Command::Org(args) => org::run(args, &mut context).await,
+        Command::Key(args) => key::run(args, &mut context).await,
+        _ => Ok(()),
+    };
+    let closed = storage.close().await;
+    done.map_err(|error| error.to_string())?;
+    closed.map_err(|error| error.to_string())
+}
+
+impl Common {
+    /// The data folder if it was named, on the command line or in the environment.
+    fn data_dir_given(&self) -> Option<&Path> {
+        (self.data_dir != Path::new("./data")).then_some(self.data_dir.as_path())
+    }
+}
+
+fn fail(common: &Common, error: &dyn std::fmt::Display) -> ExitCode {
+    let text = if common.json {
+        format!("{}\n", serde_json::json!({ "error": { "message": error.to_string() } }))
+    } else {
+        format!("error: {error}\n")
+    };
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::FAILURE
+}
+
+/// Sends log lines to standard error.
+fn log_to_stderr(config: &LogConfig) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| format!("`log.filter` is not valid: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if config.format == "json" {
+        builder.json().flatten_event(true).init();
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+    Ok(())
+}

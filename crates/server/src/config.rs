@@ -1,0 +1,260 @@
+//! Settings: embedded defaults, then the file, then the environment; validated before anything starts.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use kallglot_core::api_key::ServerEnvironment;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+pub(crate) const DEFAULTS: &str = include_str!("default.toml");
+const PREFIX: &str = "KALLGLOT_";
+/// Variables with our prefix that are no settings but command-line arguments.
+const ARGUMENTS: &[&str] = &["KALLGLOT_CONFIG", "KALLGLOT_DATA_DIR", "KALLGLOT_API_KEY", "KALLGLOT_SERVER", "KALLGLOT_PUBLIC_URL_FILE"];
+
+/// What is wrong with the settings, in a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ConfigError(String);
+
+/// All settings; `default.toml` says what each means.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_url: String,
+    environment: String,
+    pub(crate) shutdown_max_s: u32,
+    pub(crate) log: LogConfig,
+    pub(crate) session: SessionConfig,
+    pub(crate) stream: StreamSettings,
+    pub(crate) engine: Vec<EngineConfig>,
+    pub(crate) endpointing: EndpointingConfig,
+    pub(crate) classic: ClassicSettings,
+    pub(crate) openai: OpenAiSettings,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    pub(crate) filter: String,
+    pub(crate) format: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionConfig {
+    pub(crate) idle_s: u32,
+    pub(crate) stream_token_s: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StreamSettings {
+    pub(crate) ping_every_s: u32,
+    pub(crate) idle_s: u32,
+    pub(crate) write_max_s: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EngineConfig {
+    pub(crate) name: String,
+    pub(crate) recognizer: Part,
+    pub(crate) translator: Part,
+    pub(crate) synthesizer: Part,
+}
+
+/// Who does one part of an engine's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    Classic,
+    OpenAi,
+    Scripted,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EndpointingConfig {
+    pub(crate) silence_ms: u32,
+    pub(crate) utterance_max_ms: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClassicSettings {
+    pub(crate) recognizers_max: usize,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenAiSettings {
+    pub(crate) base_url: String,
+    pub(crate) api_key: String,
+    pub(crate) transcription_model: String,
+    pub(crate) translation_model: String,
+    pub(crate) speech_model: String,
+    pub(crate) voice: String,
+}
+
+impl std::fmt::Debug for OpenAiSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenAiSettings").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Reads the settings. `variables` are the process's environment.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table: Table = DEFAULTS.parse().map_err(|error| ConfigError(format!("the built-in settings: {error}")))?;
+        if let Some(path) = file {
+            let name = path.display();
+            let text = std::fs::read_to_string(path).map_err(|error| ConfigError(format!("{name}: {error}")))?;
+            let own: Table = text.parse().map_err(|error| ConfigError(format!("{name}: {error}")))?;
+            merge(&mut table, own);
+        }
+        for (name, value) in variables {
+            if let Some(path) = name.strip_prefix(PREFIX)
+                && !ARGUMENTS.contains(&name.as_str())
+            {
+                set(&mut table, path, &value).map_err(|problem| ConfigError(format!("{name}: {problem}")))?;
+            }
+        }
+        let config: Self = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+            ConfigError(format!("the settings are not as they must be: {}", error.to_string().trim().replace('\n', " ")))
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Which keys are let in.
+    pub(crate) fn environment(&self) -> ServerEnvironment {
+        ServerEnvironment::parse(&self.environment).unwrap_or(ServerEnvironment::Any)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, value: &dyn std::fmt::Display, allowed: &str| {
+            Err(ConfigError(format!("`{key}` is {value}; it must be {allowed}.")))
+        };
+        if ServerEnvironment::parse(&self.environment).is_none() {
+            return wrong("environment", &self.environment, "\"live\", \"test\" or \"any\"");
+        }
+        if !["text", "json"].contains(&self.log.format.as_str()) {
+            return wrong("log.format", &self.log.format, "\"text\" or \"json\"");
+        }
+        let url = self.public_url.as_str();
+        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
+            return wrong("public_url", &url, "empty, or an address that starts with http:// or https://");
+        }
+        for (key, value, least, most) in [
+            ("shutdown_max_s", self.shutdown_max_s, 1, 600),
+            ("session.idle_s", self.session.idle_s, 10, 86_400),
+            ("stream.ping_every_s", self.stream.ping_every_s, 1, 3_600),
+            ("stream.idle_s", self.stream.idle_s, 2, 7_200),
+            ("stream.write_max_s", self.stream.write_max_s, 1, 600),
+            ("endpointing.silence_ms", self.endpointing.silence_ms, 100, 3_000),
+            ("endpointing.utterance_max_ms", self.endpointing.utterance_max_ms, 2_000, 120_000),
+        ] {
+            if !(least..=most).contains(&value) {
+                return wrong(key, &value, &format!("{least} to {most}"));
+            }
+        }
+        let token_s = self.session.stream_token_s;
+        if token_s != 0 && !(10..=86_400).contains(&token_s) {
+            return wrong("session.stream_token_s", &token_s, "0, or 10 to 86400");
+        }
+        for (index, engine) in self.engine.iter().enumerate() {
+            if engine.name.is_empty() || self.engine[..index].iter().any(|other| other.name == engine.name) {
+                return wrong("engine.name", &format!("\"{}\"", engine.name), "given, and different for each engine");
+            }
+            let parts = [engine.recognizer, engine.translator, engine.synthesizer];
+            if parts.contains(&Part::OpenAi) && self.openai.base_url.is_empty() {
+                return wrong("openai.base_url", &"empty", &format!("given, since engine \"{}\" uses it", engine.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts `own` over `table`. Tables are merged; all else, lists of tables too, is replaced.
+fn merge(table: &mut Table, own: Table) {
+    for (key, value) in own {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Sets what a variable names: `SESSION__IDLE_S` is `session.idle_s`. Its default says of which type it is.
+fn set(table: &mut Table, path: &str, text: &str) -> Result<(), String> {
+    let path = path.to_ascii_lowercase();
+    let mut keys: Vec<&str> = path.split("__").collect();
+    let unknown = || format!("there is no setting `{}`", path.replace("__", "."));
+    let last = keys.pop().ok_or_else(unknown)?;
+    let mut table = table;
+    for key in keys {
+        table = table.get_mut(key).and_then(Value::as_table_mut).ok_or_else(unknown)?;
+    }
+    let value = table.get_mut(last).ok_or_else(unknown)?;
+    *value = match value {
+        Value::String(_) => Value::String(text.to_owned()),
+        Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| format!("\"{text}\" is no whole number"))?),
+        Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| format!("\"{text}\" is not true or false"))?),
+        _ => return Err(format!("`{}` can only be set in a file", path.replace("__", "."))),
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kallglot.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(Some(&path), variables).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let config = Config::load(None, std::iter::empty()).unwrap();
+        assert_eq!((config.listen.port(), config.session.idle_s, config.engine.len()), (8080, 1800, 1));
+    }
+
+    #[test]
+    fn the_file_overrides_the_defaults_and_the_environment_the_file() {
+        let config = load("[session]\nidle_s = 60\n[log]\nformat = 'json'", &[("KALLGLOT_SESSION__IDLE_S", "70")]).unwrap();
+        assert_eq!((config.session.idle_s, config.log.format.as_str()), (70, "json"));
+        assert_eq!(config.log.filter, "info");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_key_its_value_and_what_is_allowed() {
+        for (file, variables, expected) in [
+            ("[session]\nidle_s = 5", &[][..], "`session.idle_s` is 5; it must be 10 to 86400."),
+            ("environment = 'prod'", &[], "`environment` is prod; it must be \"live\", \"test\" or \"any\"."),
+            ("", &[("KALLGLOT_SESSION__IDLE_S", "soon")], "KALLGLOT_SESSION__IDLE_S: \"soon\" is no whole number"),
+            ("", &[("KALLGLOT_SESION__IDLE_S", "9")], "KALLGLOT_SESION__IDLE_S: there is no setting `sesion.idle_s`"),
+        ] {
+            assert_eq!(load(file, variables).unwrap_err(), expected);
+        }
+        assert!(load("[session]\nidl_s = 5", &[]).unwrap_err().contains("idl_s"));
+        let error = load("[[engine]]\nname='a'\nrecognizer='openai'\ntranslator='classic'\nsynthesizer='classic'", &[]);
+        assert!(error.unwrap_err().contains("openai.base_url"));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let config = load("[openai]\napi_key = 'sk-verysecret'", &[]).unwrap();
+        assert!(!format!("{config:?}").contains("verysecret"));
+    }
+}
