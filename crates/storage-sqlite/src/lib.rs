@@ -32,8 +32,10 @@ use crate::writer::{WriteQueue, closed};
 pub const FILE_NAME: &str = "kallglot.db";
 /// How many reads run at once.
 const READERS: usize = 4;
-/// How long a transaction waits for another process's before it gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a transaction looks whether another process's is over.
+const LOCK_LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// How often it looks before it gives up: about 10 s.
+const LOCK_LOOKS_MAX: i32 = 10_000;
 const STATEMENTS_CACHED: usize = 64;
 
 /// Why a database can't be opened.
@@ -80,11 +82,19 @@ pub struct SqliteStorage {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Waits for another process's transaction; false to give up. SQLite's own waiting grows to 100 ms a look, with which one of two busy
+/// processes was seen to wait a second for the other.
+#[allow(clippy::disallowed_methods)] // A released file lock can't be waited for, only looked for; this is a database thread.
+fn wait_for_lock(looks: i32) -> bool {
+    std::thread::sleep(LOCK_LOOK_INTERVAL);
+    looks < LOCK_LOOKS_MAX
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // No URI names: a folder with a `?` in its name is a folder with a `?` in its name.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_handler(Some(wait_for_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     // Triggers and views of a manipulated file can't call functions with side effects.
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -201,5 +211,21 @@ impl Storage for SqliteStorage {
             Ok(Ok(())) => Ok(()),
             _ => Err(StorageError::Internal { cause: "a thread of the database panicked".into() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_durable_and_checks_references() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let connection = open_writer(folder.path(), &folder.path().join(FILE_NAME)).expect("a new database");
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+        assert_eq!(pragma("journal_mode"), Ok("wal".to_owned().into()));
+        assert_eq!(pragma("synchronous"), Ok(2.into()), "2 is FULL");
+        assert_eq!(pragma("foreign_keys"), Ok(1.into()));
+        assert_eq!(pragma("trusted_schema"), Ok(0.into()));
     }
 }
