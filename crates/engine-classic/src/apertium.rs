@@ -77,7 +77,11 @@ impl Apertium {
         let mut modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner);
         modes.refresh();
         modes.route(from, to).ok_or_else(|| {
-            EngineError::Unsupported(format!("translation from {} to {} is not installed", from.primary(), to.primary()))
+            EngineError::Unsupported(format!(
+                "translation from {} to {} is not installed",
+                from.primary(),
+                to.primary()
+            ))
         })
     }
 
@@ -93,7 +97,8 @@ impl Apertium {
     async fn through(&self, route: &[Arc<Mode>], sentences: &str) -> Result<String, EngineError> {
         let mut translated = sentences.to_owned();
         for mode in route {
-            translated = self.pipeline(mode).translate(&translated).await?;
+            let translation = self.pipeline(mode).translate(&translated).await?;
+            translated = text::polish::polish(&translated, &translation, &mode.from, &mode.to);
         }
         Ok(translated)
     }
@@ -112,7 +117,9 @@ impl Translator for Apertium {
             return Ok(text.trim().to_owned());
         }
         if text.chars().nth(TEXT_CHARS_MAX).is_some() {
-            return Err(EngineError::Failed(format!("a text of more than {TEXT_CHARS_MAX} characters is not translated")));
+            return Err(EngineError::Failed(format!(
+                "a text of more than {TEXT_CHARS_MAX} characters is not translated"
+            )));
         }
         let route = self.route(from, to)?;
         let mut translated: Vec<String> = Vec::new();

@@ -54,7 +54,9 @@ impl EspeakData {
             let Ok(text) = std::fs::read_to_string(&file) else { continue };
             let languages: Vec<(String, u32)> = text.lines().filter_map(language_line).collect();
             // The library finds a voice by its file's name, whatever the case.
-            let Some(name) = file.file_name().and_then(|name| name.to_str()).map(str::to_ascii_lowercase) else { continue };
+            let Some(name) = file.file_name().and_then(|name| name.to_str()).map(str::to_ascii_lowercase) else {
+                continue;
+            };
             for (language, priority) in languages {
                 // A lower number comes first, as in the library.
                 if by_priority.get(&language).is_none_or(|(known, _)| priority < *known) {
@@ -103,13 +105,19 @@ impl EspeakData {
         let names = [preferred, Some(tag.clone()), alias(&tag), Some(primary.clone()), alias(&primary)];
         let known = names.into_iter().flatten().find_map(|name| self.voices.get(&name).cloned());
         // Some languages have only voices with a region.
-        known.or_else(|| self.voices.iter().find(|(name, _)| name.split('-').next() == Some(&primary)).map(|(_, voice)| voice.clone()))
+        known.or_else(|| {
+            self.voices
+                .iter()
+                .find(|(name, _)| name.split('-').next() == Some(&primary))
+                .map(|(_, voice)| voice.clone())
+        })
     }
 }
 
 /// Whether a caller's voice parameter can be the name of an espeak-ng voice: 1 to 40 of `a-z0-9+-`.
 pub(crate) fn valid_voice(name: &str) -> bool {
-    (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'+' || b == b'-')
+    (1..=40).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'+' || b == b'-')
 }
 
 /// Whether espeak-ng's library is installed.
@@ -123,7 +131,11 @@ pub(crate) fn library_exists(file: &str) -> bool {
 }
 
 fn data_folder() -> Option<PathBuf> {
-    LIBRARY_FOLDERS.iter().chain(&["/usr/share"]).map(|folder| Path::new(folder).join(DATA_FOLDER)).find(|folder| folder.is_dir())
+    LIBRARY_FOLDERS
+        .iter()
+        .chain(&["/usr/share"])
+        .map(|folder| Path::new(folder).join(DATA_FOLDER))
+        .find(|folder| folder.is_dir())
 }
 
 /// The files in a folder and one level below it.
@@ -172,8 +184,15 @@ mod tests {
     #[test]
     fn a_language_has_the_voice_of_its_region_or_its_own() {
         let (_folder, data) = data();
-        for (tag, voice) in [("es", "es"), ("es-MX", "es-419"), ("es-AR", "es"), ("pt", "pt-br"), ("en", "en-us"), ("en-GB", "en"), ("zh", "cmn")]
-        {
+        for (tag, voice) in [
+            ("es", "es"),
+            ("es-MX", "es-419"),
+            ("es-AR", "es"),
+            ("pt", "pt-br"),
+            ("en", "en-us"),
+            ("en-GB", "en"),
+            ("zh", "cmn"),
+        ] {
             assert_eq!(data.voice(&tag.parse().unwrap(), None).as_deref(), Some(voice), "{tag}");
         }
         assert_eq!(data.voice(&"de".parse().unwrap(), None), None);

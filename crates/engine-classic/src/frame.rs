@@ -93,7 +93,7 @@ impl FrameDecoder {
             return Err(Garbled::Kind(kind));
         }
         let size = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
-        if size > PAYLOAD_BYTES_MAX || (kind == KIND_AUDIO && size % 2 != 0) {
+        if size > PAYLOAD_BYTES_MAX || (kind == KIND_AUDIO && !size.is_multiple_of(2)) {
             return Err(Garbled::Size(size));
         }
         let Some(payload) = body.get(..size) else { return Ok(None) };

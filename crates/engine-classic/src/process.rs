@@ -16,7 +16,8 @@ use crate::frame::{self, Frame, FrameDecoder, Garbled};
 use crate::worker::WorkerKind;
 
 /// Environment variables that a child process keeps; the rest may hold secrets.
-const ENVIRONMENT_KEPT: [&str; 6] = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE"];
+const ENVIRONMENT_KEPT: [&str; 6] =
+    ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE"];
 /// Longest line of a child's complaints that is logged; the rest of it is dropped.
 const COMPLAINT_BYTES_MAX: usize = 400;
 /// Most lines logged per child.
@@ -63,7 +64,8 @@ impl WorkerProcess {
             tracing::error!(%error, kind = kind.as_str(), "a speech worker can't be started");
             EngineError::Unavailable("the speech engine can't be started".into())
         })?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
             return Err(EngineError::Unavailable("the speech engine can't be started".into()));
         };
         tokio::spawn(log_complaints(stderr, kind.as_str()));

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kallglot_engine::{
-    EngineError, Quality, RecognitionEventSender, RecognitionSpec, Recognizer, RecognizerFactory, SAMPLE_RATE_HZ, UtteranceId,
+    EngineError, Quality, RecognitionEventSender, RecognitionSpec, Recognizer, RecognizerFactory, SAMPLE_RATE_HZ,
+    UtteranceId,
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -136,7 +137,12 @@ impl Sphinx {
         });
         shared.survey_if_old();
         for language in &shared.config.warm {
-            shared.refill(RecognizerSetup { language: language.clone(), phrases: Vec::new(), words: Vec::new(), phrases_only: false });
+            shared.refill(RecognizerSetup {
+                language: language.clone(),
+                phrases: Vec::new(),
+                words: Vec::new(),
+                phrases_only: false,
+            });
         }
         Self { shared, _ends_workers: alive.drop_guard() }
     }
@@ -151,8 +157,14 @@ impl RecognizerFactory for Sphinx {
         survey.languages.iter().map(|(language, free)| (Some(language.clone()), quality(*free))).collect()
     }
 
-    async fn open(&self, spec: RecognitionSpec, events: RecognitionEventSender) -> Result<Box<dyn Recognizer>, EngineError> {
-        let language = spec.language.ok_or_else(|| EngineError::Unsupported("this engine can't find out which language is spoken".into()))?;
+    async fn open(
+        &self,
+        spec: RecognitionSpec,
+        events: RecognitionEventSender,
+    ) -> Result<Box<dyn Recognizer>, EngineError> {
+        let language = spec
+            .language
+            .ok_or_else(|| EngineError::Unsupported("this engine can't find out which language is spoken".into()))?;
         let language = language.primary().to_owned();
         let free = {
             let survey = lock(&self.shared.survey);

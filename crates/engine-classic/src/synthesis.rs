@@ -96,7 +96,12 @@ impl Synthesizer for Espeak {
         self.voices().languages().into_iter().map(Some).collect()
     }
 
-    async fn synthesize(&self, text: &str, language: &LanguageTag, voice: Option<&str>) -> Result<SpeechChunks, EngineError> {
+    async fn synthesize(
+        &self,
+        text: &str,
+        language: &LanguageTag,
+        voice: Option<&str>,
+    ) -> Result<SpeechChunks, EngineError> {
         let voice = self
             .voices()
             .voice(language, voice)
@@ -112,7 +117,9 @@ impl Synthesizer for Espeak {
         let piece = Piece { text: first.to_owned(), voice: voice.clone(), audio };
         self.pieces.try_send(piece).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => EngineError::Overloaded("too many texts wait to be spoken".into()),
-            mpsc::error::TrySendError::Closed(_) => EngineError::Unavailable("the synthesizer has been shut down".into()),
+            mpsc::error::TrySendError::Closed(_) => {
+                EngineError::Unavailable("the synthesizer has been shut down".into())
+            }
         })?;
         tokio::spawn(pass_on(self.pieces.clone().downgrade(), spoken, later, voice, listener));
         Ok(chunks)
@@ -208,7 +215,9 @@ impl Speaker {
 
     async fn start_worker(&mut self) -> Result<(), EngineError> {
         if !self.respawn.may_start(Instant::now()) {
-            return Err(EngineError::Unavailable("the synthesizer keeps failing; it will be tried again shortly".into()));
+            return Err(EngineError::Unavailable(
+                "the synthesizer keeps failing; it will be tried again shortly".into(),
+            ));
         }
         let started = async {
             let mut worker = WorkerProcess::spawn(&self.command, WorkerKind::Synthesize)?;
@@ -262,7 +271,9 @@ impl Speaker {
                 match frame.message::<FromSynthesizer>()? {
                     FromSynthesizer::Done => return Ok(Ok(())),
                     FromSynthesizer::Failed { reason } => return Ok(Err(EngineError::Failed(reason))),
-                    FromSynthesizer::Ready | FromSynthesizer::Refused { .. } => return Err(Gone::Garbled(crate::frame::Garbled::Message)),
+                    FromSynthesizer::Ready | FromSynthesizer::Refused { .. } => {
+                        return Err(Gone::Garbled(crate::frame::Garbled::Message));
+                    }
                 }
             }
         };

@@ -2,6 +2,7 @@
 
 pub(crate) mod numbers;
 pub(crate) mod phrasebook;
+pub(crate) mod polish;
 pub(crate) mod restore;
 
 /// The sentences of a text, trimmed, none empty.
@@ -11,7 +12,8 @@ pub(crate) fn sentences(text: &str) -> Vec<&str> {
     let mut characters = text.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
         let ends = character == '\n'
-            || matches!(character, '.' | '?' | '!' | '…') && characters.peek().is_none_or(|(_, next)| next.is_whitespace());
+            || matches!(character, '.' | '?' | '!' | '…')
+                && characters.peek().is_none_or(|(_, next)| next.is_whitespace());
         if ends {
             let end = at + character.len_utf8();
             sentences.push(text[start..end].trim());
@@ -29,8 +31,12 @@ pub(crate) fn pieces(text: &str, bytes_max: usize) -> Vec<&str> {
     let mut rest = text.trim();
     while rest.len() > bytes_max {
         let window = &rest[..rest.floor_char_boundary(bytes_max.max(4))];
-        let after_punctuation = window.rfind([',', ';', ':', '.', '?', '!']).map(|at| at + 1).filter(|at| *at > window.len() / 3);
-        let cut = after_punctuation.or_else(|| window.rfind(char::is_whitespace)).filter(|at| *at > 0).unwrap_or(window.len());
+        let after_punctuation =
+            window.rfind([',', ';', ':', '.', '?', '!']).map(|at| at + 1).filter(|at| *at > window.len() / 3);
+        let cut = after_punctuation
+            .or_else(|| window.rfind(char::is_whitespace))
+            .filter(|at| *at > 0)
+            .unwrap_or(window.len());
         pieces.push(rest[..cut].trim());
         rest = rest[cut..].trim_start();
     }

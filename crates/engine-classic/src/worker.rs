@@ -114,7 +114,9 @@ fn end_with_the_server() {
         // No flags: only the hang-up is reported, not data.
         let mut watched = [PollFd::new(&stdin, PollFlags::empty())];
         match rustix::event::poll(&mut watched, None) {
-            Ok(_) if watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) => std::process::exit(0),
+            Ok(_) if watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) => {
+                std::process::exit(0)
+            }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
         }

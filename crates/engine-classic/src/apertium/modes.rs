@@ -83,6 +83,10 @@ pub(super) type Stage = Vec<String>;
 pub(super) struct Mode {
     /// The file's name without `.mode`, such as `spa-eng_US`.
     pub name: String,
+    /// Primary language of what goes in; the first one where the file stands for several.
+    pub from: String,
+    /// Of what comes out.
+    pub to: String,
     /// In lower case: `us`, `valencia`; empty for the plain one.
     variant: String,
     pub stages: Vec<Stage>,
@@ -103,7 +107,9 @@ impl Modes {
         let changed = changed(folder);
         for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = file.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".mode")) else {
+            let Some(name) =
+                path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".mode"))
+            else {
                 continue;
             };
             let Some((from, to, variant)) = languages(name) else { continue };
@@ -111,7 +117,8 @@ impl Modes {
                 continue;
             }
             let Some(stages) = std::fs::read_to_string(&path).ok().as_deref().and_then(parse) else { continue };
-            let mode = Arc::new(Mode { name: name.to_owned(), variant, stages });
+            let (first, second) = (from[0].clone(), to[0].clone());
+            let mode = Arc::new(Mode { name: name.to_owned(), from: first, to: second, variant, stages });
             for pair in from.iter().flat_map(|from| to.iter().map(move |to| (from.clone(), to.clone()))) {
                 pairs.entry(pair).or_default().push(Arc::clone(&mode));
             }
@@ -150,7 +157,8 @@ impl Modes {
         if let Some(direct) = self.direct(from.primary(), to.primary(), &variants) {
             return Some(vec![direct]);
         }
-        let reachable = self.pairs.keys().filter(|(first, _)| first == from.primary()).map(|(_, middle)| middle.as_str());
+        let reachable =
+            self.pairs.keys().filter(|(first, _)| first == from.primary()).map(|(_, middle)| middle.as_str());
         PIVOTS.into_iter().chain(reachable).find_map(|middle| {
             Some(vec![self.direct(from.primary(), middle, &[])?, self.direct(middle, to.primary(), &variants)?])
         })
@@ -269,7 +277,8 @@ mod tests {
     fn folder(names: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for name in names {
-            std::fs::write(folder.path().join(format!("{name}.mode")), "lt-proc 'a.bin' | lt-proc $1 'b.bin'\n").unwrap();
+            std::fs::write(folder.path().join(format!("{name}.mode")), "lt-proc 'a.bin' | lt-proc $1 'b.bin'\n")
+                .unwrap();
         }
         folder
     }
@@ -284,13 +293,24 @@ mod tests {
         let words = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
             parse(file),
-            Some(vec![words("lt-proc,-z,-w,/a b/x.bin"), words("apertium-tagger,-z,-g,y.prob"), words("lt-proc,-z,-n,z.bin")])
+            Some(vec![
+                words("lt-proc,-z,-w,/a b/x.bin"),
+                words("apertium-tagger,-z,-g,y.prob"),
+                words("lt-proc,-z,-n,z.bin")
+            ])
         );
     }
 
     #[test]
     fn a_mode_that_could_get_out_of_step_or_needs_a_shell_is_not_offered() {
-        for file in ["", "lt-proc 'a.bin' | sed s/a/b/", "lt-proc a; rm b", "lt-proc 'a", "not-installed-anywhere x", "| lt-proc a"] {
+        for file in [
+            "",
+            "lt-proc 'a.bin' | sed s/a/b/",
+            "lt-proc a; rm b",
+            "lt-proc 'a",
+            "not-installed-anywhere x",
+            "| lt-proc a",
+        ] {
             assert_eq!(parse(file), None, "{file}");
         }
     }

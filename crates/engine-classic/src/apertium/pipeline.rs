@@ -65,7 +65,9 @@ impl PipelineHandle {
             mpsc::error::TrySendError::Full(_) => {
                 EngineError::Overloaded(format!("too many texts wait for the translation {}", self.mode.name))
             }
-            mpsc::error::TrySendError::Closed(_) => EngineError::Unavailable("the translator has been shut down".into()),
+            mpsc::error::TrySendError::Closed(_) => {
+                EngineError::Unavailable("the translator has been shut down".into())
+            }
         })?;
         match tokio::time::timeout(self.patience, answered).await {
             Ok(Ok(answer)) => answer,
@@ -123,7 +125,10 @@ impl PipelineTask {
                     Err(error) => {
                         tracing::error!(%error, mode = self.mode.name, "a translation pipeline can't be started");
                         self.respawn.died(Instant::now());
-                        return Err(EngineError::Unavailable(format!("the translation {} can't be started", self.mode.name)));
+                        return Err(EngineError::Unavailable(format!(
+                            "the translation {} can't be started",
+                            self.mode.name
+                        )));
                     }
                 }
             }

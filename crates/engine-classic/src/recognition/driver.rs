@@ -55,7 +55,10 @@ impl Driver {
                 Ok(heard) => {
                     let text = heard.text;
                     let confidence = heard.confidence;
-                    self.events.send(RecognitionEvent::Final { utterance, text, language: None, confidence }).await.is_ok()
+                    self.events
+                        .send(RecognitionEvent::Final { utterance, text, language: None, confidence })
+                        .await
+                        .is_ok()
                 }
                 Err(error) => self.report(utterance, error).await,
             };
@@ -91,7 +94,9 @@ impl Driver {
 
     async fn start_worker(&mut self) -> Result<(), EngineError> {
         if !self.respawn.may_start(Instant::now()) {
-            return Err(EngineError::Unavailable("the recognizer keeps failing; it will be tried again shortly".into()));
+            return Err(EngineError::Unavailable(
+                "the recognizer keeps failing; it will be tried again shortly".into(),
+            ));
         }
         match self.shared.worker(&self.setup).await {
             Ok(worker) => {
@@ -173,7 +178,9 @@ impl Driver {
             };
             progress = Instant::now();
             match message(&frame) {
-                Ok(FromRecognizer::Heard { utterance: of, samples }) if of == utterance => ahead = ahead.saturating_sub(samples),
+                Ok(FromRecognizer::Heard { utterance: of, samples }) if of == utterance => {
+                    ahead = ahead.saturating_sub(samples)
+                }
                 Ok(FromRecognizer::Partial { utterance: of, text }) if of == utterance => {
                     let text = restorer.partial(&text);
                     if events.send(RecognitionEvent::Partial { utterance, text }).await.is_err() {

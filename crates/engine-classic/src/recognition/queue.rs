@@ -73,7 +73,9 @@ impl Queue {
 
     /// Audio of the open utterance. Loses the utterance when there is no room; audio outside of an utterance is none.
     pub(super) fn push(&mut self, samples: &[i16]) {
-        let Some(back) = self.utterances.back_mut().filter(|back| !back.ended && !back.lost && !back.given_up) else { return };
+        let Some(back) = self.utterances.back_mut().filter(|back| !back.ended && !back.lost && !back.given_up) else {
+            return;
+        };
         if self.samples + samples.len() > self.samples_max {
             self.samples -= back.audio.len();
             back.audio = VecDeque::new();

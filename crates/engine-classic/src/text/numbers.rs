@@ -2,8 +2,26 @@
 //! as they are said ("nineteen eighty four"). English and Spanish, 0 to 999,999.
 
 const ENGLISH_SMALL: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
-    "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const ENGLISH_TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const SPANISH_SMALL: [&str; 30] = [
@@ -38,7 +56,8 @@ const SPANISH_SMALL: [&str; 30] = [
     "veintiocho",
     "veintinueve",
 ];
-const SPANISH_TENS: [&str; 10] = ["", "", "", "treinta", "cuarenta", "cincuenta", "sesenta", "setenta", "ochenta", "noventa"];
+const SPANISH_TENS: [&str; 10] =
+    ["", "", "", "treinta", "cuarenta", "cincuenta", "sesenta", "setenta", "ochenta", "noventa"];
 const SPANISH_HUNDREDS: [&str; 10] = [
     "",
     "ciento",
@@ -52,10 +71,13 @@ const SPANISH_HUNDREDS: [&str; 10] = [
     "novecientos",
 ];
 
+/// Reads the number that words begin with, and says how many of them it takes.
+type Read = fn(&[&str]) -> Option<(u32, usize)>;
+
 /// The numbers of a text in plain words (see [`super::plain`]) in the other language; none when it has any other word.
 pub(crate) fn translate(plain: &str, from: &str, to: &str) -> Option<String> {
     let words: Vec<&str> = plain.split(' ').filter(|word| !word.is_empty()).collect();
-    let (read, write): (fn(&[&str]) -> Option<(u32, usize)>, fn(u32) -> String) = match (from, to) {
+    let (read, write): (Read, fn(u32) -> String) = match (from, to) {
         ("en", "es") => (read_english, spanish),
         ("es", "en") => (read_spanish, english),
         _ => return None,
@@ -164,13 +186,16 @@ fn position(names: &[&str], word: &str) -> Option<u32> {
         return None;
     }
     // Words are compared without accents ("dieciseis").
-    names.iter().position(|name| *name == word || super::plain(name) == word).and_then(|index| u32::try_from(index).ok())
+    names
+        .iter()
+        .position(|name| *name == word || super::plain(name) == word)
+        .and_then(|index| u32::try_from(index).ok())
 }
 
 fn english(number: u32) -> String {
     let below_hundred = |number: u32| match number {
         0..20 => ENGLISH_SMALL[number as usize].to_owned(),
-        _ if number % 10 == 0 => ENGLISH_TENS[number as usize / 10].to_owned(),
+        _ if number.is_multiple_of(10) => ENGLISH_TENS[number as usize / 10].to_owned(),
         _ => format!("{}-{}", ENGLISH_TENS[number as usize / 10], ENGLISH_SMALL[number as usize % 10]),
     };
     let below_thousand = |number: u32| match (number / 100, number % 100) {
@@ -189,7 +214,7 @@ fn english(number: u32) -> String {
 fn spanish(number: u32) -> String {
     let below_hundred = |number: u32| match number {
         0..30 => SPANISH_SMALL[number as usize].to_owned(),
-        _ if number % 10 == 0 => SPANISH_TENS[number as usize / 10].to_owned(),
+        _ if number.is_multiple_of(10) => SPANISH_TENS[number as usize / 10].to_owned(),
         _ => format!("{} y {}", SPANISH_TENS[number as usize / 10], SPANISH_SMALL[number as usize % 10]),
     };
     let below_thousand = |number: u32| match (number / 100, number % 100) {
@@ -231,7 +256,10 @@ mod tests {
         ] {
             assert_eq!(translate(said, "en", "es").as_deref(), Some(expected));
         }
-        assert_eq!(translate("mil novecientos ochenta y cuatro", "es", "en").as_deref(), Some("one thousand nine hundred and eighty-four"));
+        assert_eq!(
+            translate("mil novecientos ochenta y cuatro", "es", "en").as_deref(),
+            Some("one thousand nine hundred and eighty-four")
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a rule-based translator gets wrong although everybody says it: greetings, thanks, and what is said on the phone.
 //!
-//! What must stay true: a phrase is used only when it is the whole sentence, or a greeting or a "please" at its edge; everything
+//! What must stay true: a phrase is used only when it is the whole sentence, or a greeting or thanks at its edge; everything
 //! else goes to the translator untouched.
 
 use super::{capitalized, numbers, plain, uncapitalized};
@@ -50,8 +50,14 @@ const PHRASES: &[(&str, &str)] = &[
     ("I understand|I see", "Entiendo|Comprendo"),
     ("I don't understand|I do not understand", "No entiendo|No comprendo"),
     ("Do you understand?", "¿Entiende?|¿Me entiende?"),
-    ("Could you repeat that, please?|Can you repeat that, please?|Could you repeat that?|Can you repeat that?", "¿Podría repetirlo, por favor?|¿Puede repetirlo, por favor?|¿Puede repetir?|¿Puede repetirlo?"),
-    ("Could you speak more slowly, please?|Please speak more slowly|Could you speak more slowly?", "¿Podría hablar más despacio, por favor?|¿Puede hablar más despacio?|Más despacio, por favor"),
+    (
+        "Could you repeat that, please?|Can you repeat that, please?|Could you repeat that?|Can you repeat that?",
+        "¿Podría repetirlo, por favor?|¿Puede repetirlo, por favor?|¿Puede repetir?|¿Puede repetirlo?",
+    ),
+    (
+        "Could you speak more slowly, please?|Please speak more slowly|Could you speak more slowly?",
+        "¿Podría hablar más despacio, por favor?|¿Puede hablar más despacio?|Más despacio, por favor",
+    ),
     ("Do you speak English?", "¿Habla inglés?"),
     ("Do you speak Spanish?", "¿Habla español?"),
     ("I don't speak Spanish", "No hablo español"),
@@ -59,35 +65,62 @@ const PHRASES: &[(&str, &str)] = &[
     ("Can you hear me?|Do you hear me?", "¿Me oye?|¿Puede oírme?|¿Me escucha?"),
     ("I can't hear you|I cannot hear you", "No le oigo|No lo oigo|No le escucho"),
     ("I can hear you", "Le oigo|Le oigo bien"),
-    ("Could you spell that, please?|Can you spell that?|Could you spell that?", "¿Podría deletrearlo, por favor?|¿Puede deletrearlo?"),
+    (
+        "Could you spell that, please?|Can you spell that?|Could you spell that?",
+        "¿Podría deletrearlo, por favor?|¿Puede deletrearlo?",
+    ),
     ("What did you say?", "¿Qué ha dicho?|¿Qué dijo?"),
     // On the phone.
-    ("How can I help you?|How may I help you?|What can I do for you?", "¿En qué puedo ayudarle?|¿En qué le puedo ayudar?"),
+    (
+        "How can I help you?|How may I help you?|What can I do for you?",
+        "¿En qué puedo ayudarle?|¿En qué le puedo ayudar?",
+    ),
     ("How can I help you today?|How may I help you today?", "¿En qué puedo ayudarle hoy?"),
     ("Can you help me?|Could you help me?", "¿Me puede ayudar?|¿Puede ayudarme?|¿Podría ayudarme?"),
     ("I need help", "Necesito ayuda"),
     ("Who is calling?|Who's calling?|Who is speaking?", "¿Quién llama?|¿De parte de quién?|¿Con quién hablo?"),
     ("One moment, please|Just a moment, please|One moment|Just a moment", "Un momento, por favor|Un momento"),
-    ("Please hold|Please hold on|Please wait|Hold on, please|Hold the line, please", "Espere, por favor|Por favor, espere|Un segundo, por favor"),
+    (
+        "Please hold|Please hold on|Please wait|Hold on, please|Hold the line, please",
+        "Espere, por favor|Por favor, espere|Un segundo, por favor",
+    ),
     ("Please stay on the line|Stay on the line, please", "Por favor, no cuelgue|No cuelgue, por favor|No cuelgue"),
     ("Thank you for calling|Thanks for calling", "Gracias por llamar|Gracias por su llamada"),
     ("Thank you for waiting|Thank you for holding", "Gracias por esperar|Gracias por la espera"),
     ("Thank you for your help", "Gracias por su ayuda"),
     ("Thank you for your patience", "Gracias por su paciencia"),
-    ("I'll transfer you now|I will transfer you now|I am transferring you now", "Le paso ahora mismo|Le transfiero ahora"),
-    ("I'd like to speak to an agent|I want to speak to an agent", "Quisiera hablar con un agente|Quiero hablar con un agente"),
-    ("What is your name?|What's your name?|May I have your name?|Can I have your name?", "¿Cómo se llama?|¿Cuál es su nombre?|¿Me dice su nombre?"),
-    ("What is your phone number?|What's your phone number?|What is your telephone number?", "¿Cuál es su número de teléfono?"),
+    (
+        "I'll transfer you now|I will transfer you now|I am transferring you now",
+        "Le paso ahora mismo|Le transfiero ahora",
+    ),
+    (
+        "I'd like to speak to an agent|I want to speak to an agent",
+        "Quisiera hablar con un agente|Quiero hablar con un agente",
+    ),
+    (
+        "What is your name?|What's your name?|May I have your name?|Can I have your name?",
+        "¿Cómo se llama?|¿Cuál es su nombre?|¿Me dice su nombre?",
+    ),
+    (
+        "What is your phone number?|What's your phone number?|What is your telephone number?",
+        "¿Cuál es su número de teléfono?",
+    ),
     ("What is your address?|What's your address?", "¿Cuál es su dirección?"),
     ("What is your email address?|What's your email address?|What is your email?", "¿Cuál es su correo electrónico?"),
     ("What is your date of birth?|What's your date of birth?", "¿Cuál es su fecha de nacimiento?"),
     ("What is your account number?|What's your account number?", "¿Cuál es su número de cuenta?"),
     ("What is your order number?|What's your order number?", "¿Cuál es su número de pedido?"),
-    ("Is there anything else?|Anything else?|Is there anything else I can help you with?|Can I help you with anything else?", "¿Algo más?|¿Puedo ayudarle en algo más?|¿Necesita algo más?"),
+    (
+        "Is there anything else?|Anything else?|Is there anything else I can help you with?|Can I help you with anything else?",
+        "¿Algo más?|¿Puedo ayudarle en algo más?|¿Necesita algo más?",
+    ),
     ("That's all|That is all|That's it|Nothing else", "Eso es todo|Nada más"),
     ("I'll call you back|I will call you back|I'll call back later", "Le vuelvo a llamar|Le llamo luego"),
     ("Please call back later", "Por favor, vuelva a llamar más tarde|Llame más tarde, por favor"),
-    ("Leave a message after the tone|Please leave a message after the tone", "Deje su mensaje después de la señal|Por favor, deje su mensaje después de la señal"),
+    (
+        "Leave a message after the tone|Please leave a message after the tone",
+        "Deje su mensaje después de la señal|Por favor, deje su mensaje después de la señal",
+    ),
     ("Wrong number|You have the wrong number", "Se ha equivocado de número|Número equivocado"),
     ("How much does it cost?|How much is it?|How much is that?", "¿Cuánto cuesta?|¿Cuánto es?|¿Cuánto vale?"),
     ("What time is it?", "¿Qué hora es?"),
@@ -123,12 +156,11 @@ const OPENINGS: &[(&str, &str)] = &[
     ("excuse me", "disculpe"),
     ("hello", "hola"),
     ("hi", "hola"),
-    ("please", "por favor"),
     ("yes", "sí"),
     ("okay", "de acuerdo"),
 ];
 /// What may end one.
-const CLOSINGS: &[(&str, &str)] = &[("thank you very much", "muchas gracias"), ("thank you", "gracias"), ("please", "por favor")];
+const CLOSINGS: &[(&str, &str)] = &[("thank you very much", "muchas gracias"), ("thank you", "gracias")];
 
 /// How many bytes longer than a phrase its spelling in a sentence may be: punctuation, double blanks.
 const EDGE_BYTES: usize = 8;
@@ -186,7 +218,9 @@ fn ended(text: &str) -> String {
 }
 
 fn around(sentence: &str, english_first: bool) -> Option<Known> {
-    let side = |(english, spanish): &(&'static str, &'static str)| if english_first { (*english, *spanish) } else { (*spanish, *english) };
+    let side = |(english, spanish): &(&'static str, &'static str)| {
+        if english_first { (*english, *spanish) } else { (*spanish, *english) }
+    };
     let mut rest = sentence.trim();
     let mut before = String::new();
     let mut after = String::new();
@@ -218,7 +252,8 @@ fn prefix(text: &str, phrase: &str) -> Option<usize> {
 
 /// Where the phrase begins that the text ends with.
 fn suffix(text: &str, phrase: &str) -> Option<usize> {
-    let starts = text.char_indices().rev().map(|(at, _)| at).take_while(|at| text.len() - at <= phrase.len() + EDGE_BYTES);
+    let starts =
+        text.char_indices().rev().map(|(at, _)| at).take_while(|at| text.len() - at <= phrase.len() + EDGE_BYTES);
     let start = { starts }.find(|at| plain(&text[*at..]) == plain(phrase))?;
     text[..start].chars().next_back().is_some_and(|before| before.is_whitespace() || before == ',').then_some(start)
 }
@@ -246,12 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_or_a_please_at_the_edge_is_taken_off_and_put_back() {
-        let Some(Known::Around { before, rest, after }) = translate("Hello, could you open the door please?", "en", "es") else {
+    fn a_greeting_or_thanks_at_the_edge_is_taken_off_and_put_back() {
+        let Some(Known::Around { before, rest, after }) =
+            translate("Hello, I would like to pay, thank you.", "en", "es")
+        else {
             panic!("not known");
         };
-        assert_eq!(rest, "could you open the door?");
-        assert_eq!(join(&before, "¿Podría abrir la puerta?", &after), "Hola, ¿podría abrir la puerta, por favor?");
+        assert_eq!(rest, "I would like to pay.");
+        assert_eq!(join(&before, "Me gustaría pagar.", &after), "Hola, me gustaría pagar, gracias.");
         assert_eq!(join("yes", "I want it.", ""), "Yes, I want it.");
     }
 

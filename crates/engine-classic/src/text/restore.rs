@@ -14,13 +14,13 @@ const ENGLISH_NAMES: &str = "Monday Tuesday Wednesday Thursday Friday Saturday S
     I I'm I'll I've I'd OK Mr Mrs Ms Dr";
 
 const AUXILIARIES: [&str; 24] = [
-    "is", "are", "am", "was", "were", "do", "does", "did", "can", "could", "will", "would", "should", "shall", "may", "might", "must",
-    "have", "has", "had", "isn't", "aren't", "don't", "can't",
+    "is", "are", "am", "was", "were", "do", "does", "did", "can", "could", "will", "would", "should", "shall", "may",
+    "might", "must", "have", "has", "had", "isn't", "aren't", "don't", "can't",
 ];
 /// What may stand between such a word and the verb in a question that begins with it.
 const SUBJECTS: [&str; 20] = [
-    "i", "you", "he", "she", "it", "we", "they", "there", "this", "that", "these", "those", "the", "my", "your", "our", "his", "her",
-    "anyone", "anybody",
+    "i", "you", "he", "she", "it", "we", "they", "there", "this", "that", "these", "those", "the", "my", "your", "our",
+    "his", "her", "anyone", "anybody",
 ];
 /// What may come before the sentence proper.
 const OPENERS: [&str; 14] =
@@ -124,10 +124,13 @@ fn is_english_question(words: &[&str]) -> bool {
 }
 
 fn is_spanish_question(words: &[&str]) -> bool {
-    let start = usize::from(words.first().is_some_and(|word| ["a", "de", "en", "con", "por", "para", "y", "desde"].contains(word)));
+    let start = usize::from(
+        words.first().is_some_and(|word| ["a", "de", "en", "con", "por", "para", "y", "desde"].contains(word)),
+    );
     words.get(start).is_some_and(|word| {
         [
-            "qué", "cómo", "dónde", "adónde", "cuándo", "cuánto", "cuánta", "cuántos", "cuántas", "quién", "quiénes", "cuál", "cuáles",
+            "qué", "cómo", "dónde", "adónde", "cuándo", "cuánto", "cuánta", "cuántos", "cuántas", "quién", "quiénes",
+            "cuál", "cuáles",
         ]
         .contains(word)
     })
@@ -163,9 +166,14 @@ mod tests {
         ] {
             assert!(english(question).ends_with('?'), "{question}");
         }
-        for statement in
-            ["what a nice day", "do this first", "have the number ready", "when i come home", "how nice", "will power helps"]
-        {
+        for statement in [
+            "what a nice day",
+            "do this first",
+            "have the number ready",
+            "when i come home",
+            "how nice",
+            "will power helps",
+        ] {
             assert!(english(statement).ends_with('.'), "{statement}");
         }
         assert_eq!(cased("dónde está la estación", "es"), "¿Dónde está la estación?");

@@ -22,7 +22,8 @@ type Callback = unsafe extern "C" fn(*mut c_short, c_int, *mut c_void) -> c_int;
 type Initialize = unsafe extern "C" fn(c_int, c_int, *const c_char, c_int) -> c_int;
 type SetCallback = unsafe extern "C" fn(Callback);
 type SetVoice = unsafe extern "C" fn(*const c_char) -> c_int;
-type Synth = unsafe extern "C" fn(*const c_void, usize, c_uint, c_int, c_uint, c_uint, *mut c_uint, *mut c_void) -> c_int;
+type Synth =
+    unsafe extern "C" fn(*const c_void, usize, c_uint, c_int, c_uint, c_uint, *mut c_uint, *mut c_void) -> c_int;
 
 /// Takes audio; says whether to go on.
 type Sink<'a> = &'a mut dyn FnMut(&[i16]) -> bool;
@@ -61,7 +62,10 @@ impl Speech {
         };
         // SAFETY: a null path means the installed data.
         let rate_hz = unsafe { initialize(OUTPUT_SYNCHRONOUS, CHUNK_MS, ptr::null(), DONT_EXIT) };
-        let rate_hz = u32::try_from(rate_hz).ok().filter(|rate| *rate > 0).ok_or("espeak-ng's data are missing (Debian package espeak-ng-data)")?;
+        let rate_hz = u32::try_from(rate_hz)
+            .ok()
+            .filter(|rate| *rate > 0)
+            .ok_or("espeak-ng's data are missing (Debian package espeak-ng-data)")?;
         // SAFETY: the callback is a function of this program and stays.
         unsafe { set_callback(take_audio) };
         Ok(Self { set_voice, synth, rate_hz, voice: String::new(), _library: library })
@@ -85,7 +89,16 @@ impl Speech {
         // SAFETY: the text lives through the call, which is synchronous: the callback runs on this thread, before it returns, while
         // `sink` is alive and not otherwise used.
         let error = unsafe {
-            (self.synth)(text.as_ptr().cast(), size, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8, ptr::null_mut(), ptr::null_mut())
+            (self.synth)(
+                text.as_ptr().cast(),
+                size,
+                0,
+                POSITION_CHARACTER,
+                0,
+                CHARACTERS_UTF8,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
         };
         SINK.set(ptr::null_mut());
         if error == 0 { Ok(()) } else { Err(format!("espeak-ng failed with code {error}")) }

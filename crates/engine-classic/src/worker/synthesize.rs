@@ -32,7 +32,8 @@ pub(super) fn run(mut pipe: Pipe) -> io::Result<()> {
     let mut gains: HashMap<String, f32> = HashMap::new();
     pipe.send(&FromSynthesizer::Ready)?;
     while let Some(frame) = pipe.receive()? {
-        let ToSynthesizer::Speak { text, voice } = frame.message().map_err(|garbled: Garbled| io::Error::other(garbled))?;
+        let ToSynthesizer::Speak { text, voice } =
+            frame.message().map_err(|garbled: Garbled| io::Error::other(garbled))?;
         let gain = match gains.get(&voice) {
             Some(gain) => *gain,
             None => {

@@ -26,7 +26,10 @@ fn tag(text: &str) -> LanguageTag {
 fn processes(marker: &str) -> Vec<Pid> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).and_then(Pid::from_raw) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).and_then(Pid::from_raw)
+        else {
+            continue;
+        };
         let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         let parent = format!("PPid:\t{}\n", std::process::id());
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();

@@ -15,13 +15,18 @@ const PASSWORD: &str = "Please enter your password followed by the pound key.";
 /// A recorded human voice from the Debian packages asterisk-core-sounds-…-wav.
 fn prompt(path: &str) -> Vec<i16> {
     let file = format!("/usr/share/asterisk/sounds/{path}.wav");
-    let bytes = std::fs::read(&file).unwrap_or_else(|_| panic!("{file}: install asterisk-core-sounds-en-wav and -es-wav"));
+    let bytes =
+        std::fs::read(&file).unwrap_or_else(|_| panic!("{file}: install asterisk-core-sounds-en-wav and -es-wav"));
     kallglot_audio::wav::read(&bytes, kallglot_audio::wav::Channel::Only(0)).unwrap()
 }
 
 fn english_phrases() -> RecognitionSpec {
-    let phrases = [PASSWORD, "Agent logged in.", "All circuits are busy now.", "Call forwarding."].map(str::to_owned).to_vec();
-    RecognitionSpec { language: Some(tag("en")), expectation: Expectation { phrases, words: Vec::new(), phrases_only: true } }
+    let phrases =
+        [PASSWORD, "Agent logged in.", "All circuits are busy now.", "Call forwarding."].map(str::to_owned).to_vec();
+    RecognitionSpec {
+        language: Some(tag("en")),
+        expectation: Expectation { phrases, words: Vec::new(), phrases_only: true },
+    }
 }
 
 fn general(language: &str) -> RecognitionSpec {
@@ -131,8 +136,13 @@ async fn spanish_is_understood_with_a_phrase_list_only() {
     let (sender, _events) = mpsc::channel(8);
     let refused = sphinx.open(general("es"), sender).await;
     assert!(matches!(refused.err(), Some(EngineError::Unsupported(_))));
-    let phrases = ["Número de conferencia inválido. Por favor, intente de nuevo.", "Por favor, ingrese su contraseña.", "Agente conectado."];
-    let expectation = Expectation { phrases: phrases.map(str::to_owned).to_vec(), words: Vec::new(), phrases_only: true };
+    let phrases = [
+        "Número de conferencia inválido. Por favor, intente de nuevo.",
+        "Por favor, ingrese su contraseña.",
+        "Agente conectado.",
+    ];
+    let expectation =
+        Expectation { phrases: phrases.map(str::to_owned).to_vec(), words: Vec::new(), phrases_only: true };
     let mut direction = Direction::open(&sphinx, RecognitionSpec { language: Some(tag("es")), expectation }).await;
     let heard = direction.hear(&prompt("es/conf-invalid")).await.unwrap();
     assert_eq!(heard, phrases[0]);
@@ -161,6 +171,9 @@ async fn a_killed_worker_costs_its_utterance_and_nobody_else_notices() {
         direction.begin();
         direction.push(first);
     }
+    // Words have come, so the worker has the utterance.
+    let partial = soon(victim.events.recv()).await;
+    assert!(matches!(partial, Some(RecognitionEvent::Partial { .. })), "{partial:?}");
     signal(pid, Signal::KILL);
     let failure = victim.outcome().await.1;
     assert!(matches!(failure, Err(EngineError::Failed(_))), "{failure:?}");
@@ -198,17 +211,18 @@ async fn a_worker_that_hangs_is_replaced() {
 async fn a_worker_that_keeps_dying_is_left_alone_for_a_while() {
     let sphinx = Sphinx::new(worker("dying"), config());
     let mut direction = Direction::open(&sphinx, english_phrases()).await;
-    for _ in 0..5 {
-        let pid = only_worker("dying").await;
-        direction.begin();
-        direction.push(&[0; 1_600]);
-        signal(pid, Signal::KILL);
-        let failure = direction.outcome().await.1;
-        assert!(matches!(failure, Err(EngineError::Failed(_))), "{failure:?}");
-        direction.recognizer.end();
-    }
-    let failure = direction.hear(&prompt("en/agent-pass")).await;
-    assert!(matches!(failure, Err(EngineError::Unavailable(_))), "{failure:?}");
+    let failure = loop {
+        for pid in processes("dying\0recognize") {
+            signal(pid, Signal::KILL);
+        }
+        // Whether this utterance is lost or saved by the next worker depends on who notices first.
+        match direction.hear(&[0; 1_600]).await {
+            Err(unavailable @ EngineError::Unavailable(_)) => break unavailable,
+            Ok(_) | Err(EngineError::Failed(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    assert!(failure.to_string().contains("keeps failing"), "{failure}");
     let recovery = async {
         while direction.hear(&prompt("en/agent-pass")).await != Ok(PASSWORD.into()) {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -247,7 +261,8 @@ async fn there_are_never_more_recognizers_than_allowed() {
 
 #[tokio::test]
 async fn spares_are_ready_before_they_are_needed_and_replaced_when_taken() {
-    let sphinx = Sphinx::new(worker("spares"), RecognitionConfig { spares_max: 1, warm: vec!["en".into()], ..config() });
+    let sphinx =
+        Sphinx::new(worker("spares"), RecognitionConfig { spares_max: 1, warm: vec!["en".into()], ..config() });
     until("the spare", || processes("spares\0recognize").len() == 1).await;
     let spare = only_worker("spares").await;
     let _direction = Direction::open(&sphinx, general("en")).await;
@@ -256,7 +271,8 @@ async fn spares_are_ready_before_they_are_needed_and_replaced_when_taken() {
 
 #[tokio::test]
 async fn dropping_the_engine_or_a_recognizer_leaves_no_process() {
-    let sphinx = Sphinx::new(worker("dropped"), RecognitionConfig { spares_max: 2, warm: vec!["en".into()], ..config() });
+    let sphinx =
+        Sphinx::new(worker("dropped"), RecognitionConfig { spares_max: 2, warm: vec!["en".into()], ..config() });
     let one = Direction::open(&sphinx, general("en")).await;
     let mut two = Direction::open(&sphinx, english_phrases()).await;
     until("workers and a spare", || processes("dropped\0recognize").len() >= 3).await;
@@ -282,7 +298,8 @@ async fn a_program_that_is_no_worker_is_unavailable() {
 async fn a_worker_ends_when_the_server_is_gone() {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_classic-worker"));
     for kind in ["recognize", "synthesize"] {
-        let mut child = command.arg(kind).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.arg(kind).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
         drop(child.stdin.take());
         soon(child.wait()).await.unwrap();
     }

@@ -32,7 +32,8 @@ async fn only_worker(marker: &str) -> Pid {
 /// Root mean square of the 20 ms parts within 25 dB of the loudest.
 fn voiced_dbfs(samples: &[i16]) -> f32 {
     let loudest = samples.chunks(160).map(level::rms_dbfs).fold(f32::MIN, f32::max);
-    let voiced: Vec<i16> = samples.chunks(160).filter(|part| level::rms_dbfs(part) > loudest - 25.0).flatten().copied().collect();
+    let voiced: Vec<i16> =
+        samples.chunks(160).filter(|part| level::rms_dbfs(part) > loudest - 25.0).flatten().copied().collect();
     level::rms_dbfs(&voiced)
 }
 
@@ -62,8 +63,15 @@ async fn every_language_is_about_as_loud_and_never_clipped() {
 async fn voices_can_be_chosen_and_unknown_ones_do_not_matter() {
     let espeak = Espeak::new(worker("voices"), SynthesisConfig::default());
     let usual = speak(&espeak, SENTENCE, "en", None).await.unwrap();
-    let fast = speak(&espeak, SENTENCE, "en", Some("en-us+fast")).await.unwrap();
-    assert!(fast.len() * 5 < usual.len() * 4, "{} and {}", fast.len(), usual.len());
+    let pitch =
+        |samples: &[i16]| samples.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count() * 8_000 / samples.len();
+    let whisper = speak(&espeak, SENTENCE, "en", Some("en-us+whisper")).await.unwrap();
+    assert!(
+        pitch(&whisper) > pitch(&usual) * 3 / 2,
+        "{} and {} zero crossings a second",
+        pitch(&whisper),
+        pitch(&usual)
+    );
     for voice in ["../../../etc/passwd", "en-us+nobody", "alloy", "", "'; rm -rf /"] {
         let spoken = speak(&espeak, SENTENCE, "en", Some(voice)).await.unwrap();
         assert!(spoken.len().abs_diff(usual.len()) < 800, "{voice}: {} and {}", spoken.len(), usual.len());
@@ -79,7 +87,16 @@ async fn any_text_can_be_spoken() {
     for silent in ["", " \n "] {
         assert_eq!(speak(&espeak, silent, "en", None).await, Ok(Vec::new()));
     }
-    for text in ["\0", "<speak><break time='9999s'/></speak>", "[[f@nt]]", "😀漢字 ñ", "&lt;&#0;", "...", "%s%n", &"1234567890".repeat(40)] {
+    for text in [
+        "\0",
+        "<speak><break time='9999s'/></speak>",
+        "[[f@nt]]",
+        "😀漢字 ñ",
+        "&lt;&#0;",
+        "...",
+        "%s%n",
+        &"1234567890".repeat(40),
+    ] {
         let spoken = speak(&espeak, text, "en", None).await;
         assert!(spoken.is_ok(), "{text:?}: {spoken:?}");
         assert!(spoken.unwrap().len() < 8_000 * 400);
@@ -120,7 +137,10 @@ async fn a_worker_that_dies_is_replaced() {
 
 #[tokio::test]
 async fn a_worker_that_hangs_is_replaced() {
-    let espeak = Espeak::new(worker("speech-hung"), SynthesisConfig { timeout: Duration::from_millis(500), ..SynthesisConfig::default() });
+    let espeak = Espeak::new(
+        worker("speech-hung"),
+        SynthesisConfig { timeout: Duration::from_millis(500), ..SynthesisConfig::default() },
+    );
     assert!(speak(&espeak, SENTENCE, "en", None).await.is_ok());
     let pid = only_worker("speech-hung").await;
     signal(pid, Signal::STOP);
@@ -153,7 +173,8 @@ async fn more_texts_than_may_wait_are_refused() {
 #[tokio::test]
 async fn a_program_that_is_no_worker_is_unavailable() {
     for program in ["/bin/true", "/nowhere/at/all"] {
-        let espeak = Espeak::new(WorkerCommand { program: program.into(), args: Vec::new() }, SynthesisConfig::default());
+        let espeak =
+            Espeak::new(WorkerCommand { program: program.into(), args: Vec::new() }, SynthesisConfig::default());
         let failure = speak(&espeak, SENTENCE, "en", None).await;
         assert!(matches!(failure, Err(EngineError::Unavailable(_))), "{program}: {failure:?}");
     }

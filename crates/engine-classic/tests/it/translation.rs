@@ -22,7 +22,8 @@ impl Installed {
         std::fs::create_dir(folder.path().join("modes")).unwrap();
         for pair in ["eng-spa", "spa-eng", "spa-cat", "cat-spa", "eng-cat", "cat-eng"] {
             let file = Path::new("/usr/share/apertium/modes").join(format!("{pair}.mode"));
-            let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("install apertium-eng-spa, -spa-cat and -eng-cat"));
+            let text = std::fs::read_to_string(&file)
+                .unwrap_or_else(|_| panic!("install apertium-eng-spa, -spa-cat and -eng-cat"));
             let data = folder.path().join("data");
             let text = text.replace("/usr/share/apertium", data.to_str().unwrap());
             std::fs::write(folder.path().join("modes").join(format!("{pair}.mode")), text).unwrap();
@@ -58,7 +59,8 @@ async fn sentences_are_translated() {
         ("en", "es", "hello", "Hola."),
         ("en", "es", "how can i help you", "¿En qué puedo ayudarle?"),
         ("en", "es", "Good morning. The house is big. Thank you!", "Buenos días. La casa es grande. Gracias."),
-        ("en-US", "es-MX", "please open the door", "Por favor, abre la puerta."),
+        ("en-US", "es-MX", "please open the door", "Por favor, abrir la puerta."),
+        ("en", "es", "your call is important to us", "Su llamada es importante a nosotros."),
         ("es", "en", "La casa es grande.", "The house is big."),
         ("es", "ca", "La casa es grande.", "La casa és gran."),
         ("en", "es", "five five oh one", "Cinco cinco cero uno."),
@@ -87,7 +89,8 @@ async fn pairs_that_are_installed_later_are_found() {
     let file = installed.folder.path().join("modes/spa-eng.mode");
     let text = std::fs::read(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
-    let apertium = Apertium::new(ApertiumConfig { modes_dir: installed.folder.path().join("modes"), ..ApertiumConfig::default() });
+    let apertium =
+        Apertium::new(ApertiumConfig { modes_dir: installed.folder.path().join("modes"), ..ApertiumConfig::default() });
     let pair = (Some("es".to_owned()), Some("en".to_owned()));
     // Through Catalan, until the direct pair is there.
     assert!(apertium.pairs().contains(&pair));
@@ -122,7 +125,11 @@ async fn hostile_texts_stay_in_step_with_their_answers() {
     ] {
         let answer = translate(&apertium, text, "en", "es").await;
         assert!(answer.is_ok(), "{text:?}: {answer:?}");
-        assert_eq!(translate(&apertium, "The house is big.", "en", "es").await.as_deref(), Ok("La casa es grande."), "after {text:?}");
+        assert_eq!(
+            translate(&apertium, "The house is big.", "en", "es").await.as_deref(),
+            Ok("La casa es grande."),
+            "after {text:?}"
+        );
     }
 }
 
@@ -164,7 +171,8 @@ fn as_many_answers_come_out_as_texts_go_in_each_for_its_own() {
                 futures_util::future::join_all(all).await
             });
             for (index, answer) in answers.into_iter().enumerate() {
-                let answer = answer.map_err(|error| TestCaseError::fail(format!("{:?}: {error}", texts[index])))?.to_lowercase();
+                let answer =
+                    answer.map_err(|error| TestCaseError::fail(format!("{:?}: {error}", texts[index])))?.to_lowercase();
                 for mark in [format!("zqx{index}bgn"), format!("zqx{index}nd")] {
                     prop_assert!(answer.contains(&mark), "{:?} became {answer:?}", texts[index]);
                 }
@@ -211,12 +219,14 @@ async fn a_pipeline_that_hangs_or_dies_costs_one_text() {
 #[tokio::test]
 async fn more_texts_than_may_wait_are_refused() {
     let installed = Installed::new();
-    let apertium = Apertium::new(ApertiumConfig { queue_texts_max: 2, timeout: Duration::from_millis(500), ..installed.config() });
+    let apertium =
+        Apertium::new(ApertiumConfig { queue_texts_max: 2, timeout: Duration::from_millis(500), ..installed.config() });
     assert!(translate(&apertium, "The house is big.", "en", "es").await.is_ok());
     for stage in installed.processes() {
         signal(stage, Signal::STOP);
     }
-    let answers = futures_util::future::join_all((0..8).map(|_| translate(&apertium, "The house is big.", "en", "es"))).await;
+    let answers =
+        futures_util::future::join_all((0..8).map(|_| translate(&apertium, "The house is big.", "en", "es"))).await;
     assert!(answers.iter().any(|answer| matches!(answer, Err(EngineError::Overloaded(_)))), "{answers:?}");
     assert!(answers.iter().any(|answer| matches!(answer, Err(EngineError::TimedOut(_)))), "{answers:?}");
     assert_eq!(translate(&apertium, "The house is big.", "en", "es").await.as_deref(), Ok("La casa es grande."));
