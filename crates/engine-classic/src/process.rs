@@ -4,7 +4,7 @@
 //! worker never outlives its `WorkerProcess`, and should the whole server be killed, the worker sees its standard input close and
 //! ends itself; nothing of the server's environment but the few variables named here reaches a worker.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use kallglot_engine::EngineError;
@@ -54,11 +54,15 @@ pub(crate) struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// Starts one. Must be called within a tokio runtime.
-    pub(crate) fn spawn(worker: &WorkerCommand, kind: WorkerKind) -> Result<Self, EngineError> {
+    /// Starts one, with its temporary files in `scratch` if given: a worker that is killed leaves them to whoever owns that folder.
+    /// Must be called within a tokio runtime.
+    pub(crate) fn spawn(worker: &WorkerCommand, kind: WorkerKind, scratch: Option<&Path>) -> Result<Self, EngineError> {
         let mut command = Command::new(&worker.program);
         command.args(&worker.args).arg(kind.as_str());
         prepare(&mut command);
+        if let Some(scratch) = scratch {
+            command.env("TMPDIR", scratch);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
             tracing::error!(%error, kind = kind.as_str(), "a speech worker can't be started");

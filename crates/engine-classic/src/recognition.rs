@@ -21,6 +21,7 @@ use kallglot_engine::{
     EngineError, Quality, RecognitionEventSender, RecognitionSpec, Recognizer, RecognizerFactory, SAMPLE_RATE_HZ,
     UtteranceId,
 };
+use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -93,7 +94,7 @@ pub struct Sphinx {
 
 #[derive(Debug)]
 struct Shared {
-    command: WorkerCommand,
+    start: Arc<Start>,
     config: RecognitionConfig,
     room: Arc<Semaphore>,
     spares: Mutex<VecDeque<Spare>>,
@@ -104,6 +105,14 @@ struct Shared {
     /// Of spares and surveys; each direction has its own.
     respawn: Mutex<Respawn>,
     alive: CancellationToken,
+}
+
+/// What it takes to start a worker.
+#[derive(Debug)]
+struct Start {
+    command: WorkerCommand,
+    /// Where workers put temporary files; none when it can't be made, then they go where the system puts such files.
+    scratch: Option<TempDir>,
 }
 
 #[derive(Debug)]
@@ -124,8 +133,9 @@ impl Sphinx {
     /// Starts loading the spares in the background. Must be called within a tokio runtime.
     pub fn new(command: WorkerCommand, config: RecognitionConfig) -> Self {
         let alive = CancellationToken::new();
+        let scratch = tempfile::Builder::new().prefix("kallglot-recognition-").tempdir().ok();
         let shared = Arc::new(Shared {
-            command,
+            start: Arc::new(Start { command, scratch }),
             room: Arc::new(Semaphore::new(config.recognizers_max)),
             spares: Mutex::default(),
             spares_made: AtomicU64::new(0),
@@ -259,7 +269,7 @@ impl Shared {
     async fn worker(self: &Arc<Self>, setup: &RecognizerSetup) -> Result<WorkerProcess, EngineError> {
         let worker = match self.take_spare(setup) {
             Some(worker) => worker,
-            None => load(&self.command, setup).await?,
+            None => load(&self.start, setup).await?,
         };
         if self.is_common(setup) {
             self.refill(setup.clone());
@@ -297,11 +307,11 @@ impl Shared {
             return;
         }
         let shared = Arc::downgrade(self);
-        let (command, alive) = (self.command.clone(), self.alive.clone());
+        let (start, alive) = (Arc::clone(&self.start), self.alive.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = alive.cancelled() => {}
-                () = keep_spare(shared, command, setup) => {}
+                () = keep_spare(shared, &start, setup) => {}
             }
         });
     }
@@ -325,11 +335,11 @@ impl Shared {
         }
         survey.running = true;
         drop(survey);
-        let (shared, command, alive) = (Arc::downgrade(self), self.command.clone(), self.alive.clone());
+        let (shared, start, alive) = (Arc::downgrade(self), Arc::clone(&self.start), self.alive.clone());
         tokio::spawn(async move {
             let languages = tokio::select! {
                 () = alive.cancelled() => return,
-                languages = ask_languages(&command) => languages,
+                languages = ask_languages(&start) => languages,
             };
             let Some(shared) = shared.upgrade() else { return };
             let mut survey = lock(&shared.survey);
@@ -343,8 +353,8 @@ impl Shared {
     }
 }
 
-async fn keep_spare(shared: Weak<Shared>, command: WorkerCommand, setup: RecognizerSetup) {
-    let loaded = load(&command, &setup).await;
+async fn keep_spare(shared: Weak<Shared>, start: &Start, setup: RecognizerSetup) {
+    let loaded = load(start, &setup).await;
     let Some(shared) = shared.upgrade() else { return };
     let worker = match loaded {
         Ok(worker) => worker,
@@ -368,9 +378,24 @@ async fn keep_spare(shared: Weak<Shared>, command: WorkerCommand, setup: Recogni
     }
 }
 
+impl Drop for Start {
+    fn drop(&mut self) {
+        let Some(scratch) = self.scratch.take() else { return };
+        // A worker that is just being killed may still take a file away while the folder is being emptied.
+        let folder = scratch.keep();
+        let _removed = (0..3).any(|_| std::fs::remove_dir_all(&folder).is_ok());
+    }
+}
+
+impl Start {
+    fn worker(&self) -> Result<WorkerProcess, EngineError> {
+        WorkerProcess::spawn(&self.command, WorkerKind::Recognize, self.scratch.as_ref().map(TempDir::path))
+    }
+}
+
 /// Starts a worker and waits until it has loaded its models.
-async fn load(command: &WorkerCommand, setup: &RecognizerSetup) -> Result<WorkerProcess, EngineError> {
-    let mut worker = WorkerProcess::spawn(command, WorkerKind::Recognize)?;
+async fn load(start: &Start, setup: &RecognizerSetup) -> Result<WorkerProcess, EngineError> {
+    let mut worker = start.worker()?;
     match ask(&mut worker, &ToRecognizer::Open(setup.clone())).await? {
         FromRecognizer::Ready => Ok(worker),
         FromRecognizer::Refused { reason } => Err(EngineError::Unavailable(reason)),
@@ -378,8 +403,8 @@ async fn load(command: &WorkerCommand, setup: &RecognizerSetup) -> Result<Worker
     }
 }
 
-async fn ask_languages(command: &WorkerCommand) -> Result<Vec<(String, bool)>, EngineError> {
-    let mut worker = WorkerProcess::spawn(command, WorkerKind::Recognize)?;
+async fn ask_languages(start: &Start) -> Result<Vec<(String, bool)>, EngineError> {
+    let mut worker = start.worker()?;
     match ask(&mut worker, &ToRecognizer::Survey).await? {
         FromRecognizer::Languages { languages } => Ok(languages),
         _ => Err(EngineError::Unavailable("the recognizer can't be started".into())),
@@ -413,7 +438,7 @@ fn installed_languages() -> Vec<(String, bool)> {
     }
     let mut languages = vec![("en".to_owned(), true)];
     if espeak_data::library_installed() {
-        languages.push(("es".to_owned(), false));
+        languages.extend(["es", "fr", "it"].map(|language| (language.to_owned(), false)));
     }
     languages
 }

@@ -220,7 +220,7 @@ impl Speaker {
             ));
         }
         let started = async {
-            let mut worker = WorkerProcess::spawn(&self.command, WorkerKind::Synthesize)?;
+            let mut worker = WorkerProcess::spawn(&self.command, WorkerKind::Synthesize, None)?;
             let ready = async {
                 loop {
                     if let Some(frame) = worker.step().await? {

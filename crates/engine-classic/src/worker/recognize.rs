@@ -2,12 +2,15 @@
 
 use std::io;
 
-use kallglot_engine::UtteranceId;
+use kallglot_engine::{SAMPLE_RATE_HZ, UtteranceId};
 
 use super::Pipe;
 use crate::frame::{Frame, Garbled};
 use crate::protocol::{FromRecognizer, PROGRESS_SAMPLES, RecognizerSetup, ToRecognizer};
 use crate::sphinx::{self, Decoder, DecoderConfig, Fixes};
+
+/// What the decoder is given at a time: 20 ms, as it comes in a call, so that a backlog is decoded no differently from live audio.
+const PIECE_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 50;
 
 struct Utterance {
     id: UtteranceId,
@@ -62,7 +65,7 @@ pub(super) fn run(mut pipe: Pipe) -> io::Result<()> {
 fn hear(pipe: &mut Pipe, decoder: &mut Decoder, utterance: &mut Utterance, mut samples: &[i16]) -> io::Result<()> {
     while !samples.is_empty() {
         let (now, later) = samples.split_at(samples.len().min(PROGRESS_SAMPLES - utterance.unreported));
-        decoder.push(now);
+        now.chunks(PIECE_SAMPLES).for_each(|piece| decoder.push(piece));
         utterance.unreported += now.len();
         samples = later;
         if utterance.unreported == PROGRESS_SAMPLES {

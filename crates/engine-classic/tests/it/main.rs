@@ -1,5 +1,7 @@
 //! The engine with the real programs: Debian's pocketsphinx, Apertium and espeak-ng, and human voices from asterisk-core-sounds.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are outside of what clippy.toml takes for tests")]
+
 mod recognition;
 mod synthesis;
 mod translation;

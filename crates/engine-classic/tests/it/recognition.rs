@@ -116,7 +116,7 @@ async fn free_speech_comes_with_partials_and_is_written_readably() {
     direction.recognizer.end();
     let (partials, text) = direction.outcome().await;
     let text = text.unwrap();
-    assert!(!partials.is_empty() && partials.windows(2).all(|pair| pair[0] != pair[1]), "{partials:?}");
+    assert!(!partials.is_empty() && partials.windows(2).all(|pair| pair[0] != pair[1]), "{partials:?}, {text}");
     assert!(text.starts_with(char::is_uppercase) && text.ends_with(['.', '?']), "{text}");
 }
 
