@@ -124,7 +124,8 @@ impl Translator for Apertium {
         let route = self.route(from, to)?;
         let mut translated: Vec<String> = Vec::new();
         let mut piece = String::new();
-        for sentence in text::sentences(text) {
+        let sentences = text::sentences(text).into_iter();
+        for sentence in sentences.flat_map(|sentence| phrasebook::split(sentence, from.primary(), to.primary())) {
             let known = phrasebook::translate(sentence, from.primary(), to.primary());
             if (known.is_some() || piece.len() + sentence.len() > PIECE_BYTES_MAX) && !piece.is_empty() {
                 translated.push(self.through(&route, &std::mem::take(&mut piece)).await?);

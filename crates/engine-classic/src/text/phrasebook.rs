@@ -26,7 +26,8 @@ const PHRASES: &[(&str, &str)] = &[
     ("Please", "Por favor"),
     ("Thank you|Thanks", "Gracias"),
     ("Thank you very much|Thanks a lot|Thank you so much|Many thanks", "Muchas gracias|Muchísimas gracias"),
-    ("You're welcome|You are welcome|My pleasure|No problem", "De nada|No hay de qué"),
+    ("You're welcome|You are welcome|My pleasure", "De nada|No hay de qué"),
+    ("No problem|It's no problem|Not a problem", "No hay problema|Ningún problema"),
     ("Excuse me|Pardon me", "Disculpe|Perdone"),
     ("I'm sorry|I am sorry|Sorry", "Lo siento|Perdón"),
     ("I'm very sorry|I am very sorry|I'm so sorry", "Lo siento mucho"),
@@ -154,13 +155,22 @@ const OPENINGS: &[(&str, &str)] = &[
     ("good afternoon", "buenas tardes"),
     ("good evening", "buenas noches"),
     ("excuse me", "disculpe"),
+    ("i'm very sorry", "lo siento mucho"),
+    ("i'm sorry", "lo siento"),
     ("hello", "hola"),
     ("hi", "hola"),
     ("yes", "sí"),
+    ("no", "no"),
     ("okay", "de acuerdo"),
 ];
 /// What may end one.
-const CLOSINGS: &[(&str, &str)] = &[("thank you very much", "muchas gracias"), ("thank you", "gracias")];
+const CLOSINGS: &[(&str, &str)] =
+    &[("thank you very much", "muchas gracias"), ("thank you", "gracias"), ("please", "por favor")];
+/// Words that go with what is before them ("sorry to hear", "yes of course").
+const CLINGING: [&str; 9] = ["to", "for", "about", "if", "that", "of", "and", "but", "or"];
+/// What comes after a "no" that is an answer, not a part of what follows ("no one", "no problem").
+const AFTER_NO: [&str; 15] =
+    ["i", "i'm", "i'll", "i've", "i'd", "you", "he", "she", "it", "it's", "we", "they", "that's", "there", "thank"];
 
 /// How many bytes longer than a phrase its spelling in a sentence may be: punctuation, double blanks.
 const EDGE_BYTES: usize = 8;
@@ -189,6 +199,31 @@ pub(crate) fn translate(sentence: &str, from: &str, to: &str) -> Option<Known> {
         return Some(Known::Whole(ended(&capitalized(&numbers))));
     }
     around(sentence, english_first)
+}
+
+/// Cuts a sentence after a phrase that it begins with and that can stand for itself: people don't pause where they should.
+pub(crate) fn split<'a>(sentence: &'a str, from: &str, to: &str) -> Vec<&'a str> {
+    let english_first = match (from, to) {
+        ("en", "es") => true,
+        ("es", "en") => false,
+        _ => return vec![sentence],
+    };
+    let variants = PHRASES
+        .iter()
+        .flat_map(|(english, spanish)| if english_first { english.split('|') } else { spanish.split('|') });
+    let said = plain(sentence);
+    let begins = variants
+        .filter(|variant| variant.split(' ').count() >= 3 && said.starts_with(&plain(variant)))
+        .filter_map(|variant| prefix(sentence, variant))
+        .max();
+    let Some((phrase, rest)) = begins.and_then(|length| sentence.split_at_checked(length)) else {
+        return vec![sentence];
+    };
+    let rest =
+        rest.trim_start_matches(|character: char| !character.is_alphanumeric() && character != '¿' && character != '¡');
+    let words = plain(rest);
+    let clings = words.split(' ').next().is_some_and(|next| CLINGING.contains(&next));
+    if words.split(' ').count() < 3 || clings { vec![sentence] } else { vec![phrase, rest] }
 }
 
 /// Puts a translated rest between what stands around it.
@@ -224,9 +259,15 @@ fn around(sentence: &str, english_first: bool) -> Option<Known> {
     let mut rest = sentence.trim();
     let mut before = String::new();
     let mut after = String::new();
-    if let Some((length, said)) = OPENINGS.iter().map(side).find_map(|(from, to)| Some((prefix(rest, from)?, to))) {
-        before = said.to_owned();
-        rest = rest[length..].trim_start_matches([',', ' ', '.', '!']);
+    let opening = OPENINGS.iter().map(side).find_map(|(from, to)| Some((prefix(rest, from)?, from, to)));
+    if let Some((length, said, meant)) = opening {
+        let after = rest[length..].trim_start_matches([',', ' ', '.', '!']);
+        let next = plain(after).split(' ').next().unwrap_or_default().to_owned();
+        let answers = said != "no" || AFTER_NO.contains(&next.as_str());
+        if answers && !CLINGING.contains(&next.as_str()) {
+            before = meant.to_owned();
+            rest = after;
+        }
     }
     let end = rest.len() - rest.trim_end_matches(['.', '?', '!', ' ']).len();
     let (body, mark) = rest.split_at(rest.len() - end);
@@ -240,7 +281,11 @@ fn around(sentence: &str, english_first: bool) -> Option<Known> {
     if (before.is_empty() && after.is_empty()) || words < 2 {
         return None;
     }
-    Some(Known::Around { before, rest: format!("{body}{}", mark.trim_end()), after })
+    let rest = format!("{body}{}", mark.trim_end());
+    Some(match phrase(&plain(&rest), english_first) {
+        Some(known) => Known::Whole(join(&before, &ended(known), &after)),
+        None => Known::Around { before, rest, after },
+    })
 }
 
 /// How many bytes of the text are the phrase and end at a word's end.
@@ -293,8 +338,36 @@ mod tests {
     }
 
     #[test]
+    fn a_known_phrase_after_a_greeting_is_known_too() {
+        assert_eq!(whole("hello could you help me please", "en", "es"), "Hola, ¿me puede ayudar, por favor?");
+        assert_eq!(whole("yes i understand", "en", "es"), "Sí, entiendo.");
+    }
+
+    #[test]
+    fn phrases_that_run_into_each_other_are_cut_apart() {
+        assert_eq!(
+            split("thank you for calling how can i help you", "en", "es"),
+            ["thank you for calling", "how can i help you"]
+        );
+        for whole in
+            ["thank you for calling", "thank you for calling us", "what time is it now in spain", "the door is open"]
+        {
+            assert!(split(whole, "en", "es").concat().len() >= whole.len() - 1, "{whole}");
+        }
+        assert_eq!(split("thank you for calling us", "en", "es").len(), 1);
+    }
+
+    #[test]
     fn anything_else_is_left_to_the_translator() {
-        for sentence in ["the door is open", "highway one", "pleased customers", "no one called", "please", ""] {
+        for sentence in [
+            "the door is open",
+            "highway one",
+            "pleased customers",
+            "no one called",
+            "i'm sorry to hear that",
+            "please",
+            "",
+        ] {
             assert!(!matches!(translate(sentence, "en", "es"), Some(Known::Around { .. })), "{sentence}");
         }
         assert_eq!(translate("hello", "en", "ca"), None);

@@ -31,7 +31,13 @@ fn spanish_from_english(source: &str, translation: &str) -> String {
         let better = if core.starts_with(char::is_uppercase) { capitalized(better) } else { better.to_owned() };
         polished.push(word.replacen(core, &better, 1).replace(",,", ","));
     }
-    polished.join(" ")
+    let polished = polished.join(" ");
+    // Where something is, not what it is.
+    if plain(source).contains("where ") {
+        polished.replace("ónde es ", "ónde está ").replace("ónde son ", "ónde están ")
+    } else {
+        polished
+    }
 }
 
 /// A question begins with its mark, after a greeting or the like.
@@ -62,6 +68,7 @@ mod tests {
             ("Your call is important.", "Vuestra llamada es importante.", "Su llamada es importante."),
             ("Hello, could you help me?", "Hola, podría ayudarme?", "Hola, ¿podría ayudarme?"),
             ("What is it?", "Qué es?", "¿Qué es?"),
+            ("Where is my package?", "Dónde es mi paquete?", "¿Dónde está mi paquete?"),
             ("", "?", "?"),
         ] {
             assert_eq!(polish(source, translation, "en", "es"), expected);
