@@ -1,7 +1,8 @@
 //! The parts against a fake server that is normal, slow, broken and hostile.
 
 mod failures;
-// What a test helper can't do ends the test.
+
+// What a helper of the tests can't do ends the test.
 #![allow(clippy::unwrap_used)]
 
 mod fake_server;
