@@ -36,7 +36,12 @@ impl App {
     ///
     /// # Errors
     /// `validation_failed` for what this server can't do; storage's.
-    pub async fn create_session(&self, tenant: Tenant, created_by: ApiKeyId, asked: CreateSession) -> Result<Session, Error> {
+    pub async fn create_session(
+        &self,
+        tenant: Tenant,
+        created_by: ApiKeyId,
+        asked: CreateSession,
+    ) -> Result<Session, Error> {
         match asked.mode {
             Mode::BidirectionalTranslation | Mode::AssistiveTranslation => {}
             Mode::AiAgent | Mode::HelpChatVoice => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use kallglot_core::Timestamp;
 use kallglot_core::api_key::{Pepper, ServerEnvironment};
 use kallglot_core::clock::Clock;
 use kallglot_core::edition::Edition;
@@ -10,7 +11,6 @@ use kallglot_core::id::SessionId;
 use kallglot_core::random::RandomSource;
 use kallglot_core::session::Environment;
 use kallglot_core::stream_token::{self, StreamTokenSecret};
-use kallglot_core::Timestamp;
 use kallglot_engine::router::EngineRouter;
 use kallglot_storage::Storage;
 
@@ -77,7 +77,10 @@ impl App {
         let expires_at = now.checked_add(SignedDuration::from_secs(i64::from(lifetime_s))).unwrap_or(Timestamp::MAX);
         // Tokens count whole seconds; what is told is what is signed.
         let expires_at = Timestamp::from_second(expires_at.as_second()).unwrap_or(expires_at);
-        StreamToken { token: stream_token::issue(&self.stream_token_secret, session, environment, expires_at), expires_at }
+        StreamToken {
+            token: stream_token::issue(&self.stream_token_secret, session, environment, expires_at),
+            expires_at,
+        }
     }
 
     /// The address of a session's stream.

@@ -4,6 +4,8 @@
 //! silence, never a panic. Samples are mono PCM of 16 bits at [`SAMPLE_RATE_HZ`] unless a function says otherwise.
 
 #[doc(hidden)]
+#[cfg(any(test, feature = "testing"))]
+pub mod fake_voice;
 pub mod fuzz;
 pub mod g711;
 pub mod level;

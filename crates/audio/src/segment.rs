@@ -254,7 +254,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::vad::tests::{noise, voice};
+    use crate::fake_voice::voice;
+    use crate::vad::tests::noise;
 
     #[derive(Debug, PartialEq, Clone)]
     struct Utterance {

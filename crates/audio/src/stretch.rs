@@ -120,7 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::vad::tests::voice;
+    use crate::fake_voice::voice;
 
     fn tone(hz: f32, seconds: f32) -> Vec<i16> {
         let step = std::f32::consts::TAU * hz / 8_000.0;

@@ -19,7 +19,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::interpreter::{DirectionSpec, Engine, EngineError, Event, EventSender, Interpreter, Offer, UtteranceId};
-use crate::part::{RecognitionEvent, RecognitionSpec, Recognizer, RecognizerFactory, SpeechChunks, Synthesizer, Translator};
+use crate::part::{
+    RecognitionEvent, RecognitionSpec, Recognizer, RecognizerFactory, SpeechChunks, Synthesizer, Translator,
+};
 use crate::stable::StableText;
 
 /// Recognised utterances of one direction whose translation or speech may be under way at a time.
@@ -338,9 +340,13 @@ impl Listener {
             if let Some(target) = &spec.target {
                 let work = translator.translate(&text, &language, target);
                 match tokio::time::timeout(translation_max, work).await {
-                    Ok(Ok(translated)) => translation = Some(Translation { language: target.clone(), text: translated }),
+                    Ok(Ok(translated)) => {
+                        translation = Some(Translation { language: target.clone(), text: translated })
+                    }
                     Ok(Err(error)) => failed = Some(error),
-                    Err(_) => failed = Some(EngineError::TimedOut("The translation of an utterance took too long.".into())),
+                    Err(_) => {
+                        failed = Some(EngineError::TimedOut("The translation of an utterance took too long.".into()))
+                    }
                 }
             }
             if let (true, Some(translation)) = (spec.speak, &translation) {
@@ -406,7 +412,12 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn speak_one(utterance: UtteranceId, mut outcome: AbortOnDrop, events: &EventSender, chunk_max: Duration) -> bool {
+async fn speak_one(
+    utterance: UtteranceId,
+    mut outcome: AbortOnDrop,
+    events: &EventSender,
+    chunk_max: Duration,
+) -> bool {
     let Ok(Outcome { failed, event, speech }) = (&mut outcome.0).await else {
         let error = EngineError::Failed("An utterance was lost to an internal failure of the engine.".into());
         events.send(Event::Failed { error, fatal: false }).await;

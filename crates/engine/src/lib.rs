@@ -14,9 +14,12 @@ pub mod router;
 pub mod scripted;
 mod stable;
 
-pub use interpreter::{DirectionSpec, Engine, EngineError, Event, EventSender, Interpreter, Offer, Quality, UtteranceId};
+pub use interpreter::{
+    DirectionSpec, Engine, EngineError, Event, EventSender, Interpreter, Offer, Quality, UtteranceId,
+};
 pub use part::{
-    RecognitionEvent, RecognitionEventSender, RecognitionSpec, Recognizer, RecognizerFactory, SpeechChunks, Synthesizer, Translator,
+    RecognitionEvent, RecognitionEventSender, RecognitionSpec, Recognizer, RecognizerFactory, SpeechChunks,
+    Synthesizer, Translator,
 };
 
 /// Samples per second of all audio that crosses these interfaces.

@@ -75,7 +75,11 @@ pub trait RecognizerFactory: Send + Sync + 'static {
     ///
     /// # Errors
     /// Says why it can't.
-    async fn open(&self, spec: RecognitionSpec, events: RecognitionEventSender) -> Result<Box<dyn Recognizer>, EngineError>;
+    async fn open(
+        &self,
+        spec: RecognitionSpec,
+        events: RecognitionEventSender,
+    ) -> Result<Box<dyn Recognizer>, EngineError>;
 }
 
 /// Translates text. Shared by all calls.
@@ -107,5 +111,10 @@ pub trait Synthesizer: Send + Sync + 'static {
     ///
     /// # Errors
     /// Says why it can't; later failures come through the channel.
-    async fn synthesize(&self, text: &str, language: &LanguageTag, voice: Option<&str>) -> Result<SpeechChunks, EngineError>;
+    async fn synthesize(
+        &self,
+        text: &str,
+        language: &LanguageTag,
+        voice: Option<&str>,
+    ) -> Result<SpeechChunks, EngineError>;
 }

@@ -36,7 +36,9 @@ impl EngineRouter {
     pub fn list(&self) -> Vec<Listed> {
         self.engines
             .iter()
-            .flat_map(|engine| engine.offers().into_iter().map(|offer| Listed { engine: engine.name().to_owned(), offer }))
+            .flat_map(|engine| {
+                engine.offers().into_iter().map(|offer| Listed { engine: engine.name().to_owned(), offer })
+            })
             .collect()
     }
 

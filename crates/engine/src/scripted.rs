@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use crate::cascade::{Cascade, CascadeConfig};
 use crate::interpreter::{EngineError, Quality, UtteranceId};
 use crate::part::{
-    RecognitionEvent, RecognitionEventSender, RecognitionSpec, Recognizer, RecognizerFactory, SpeechChunks, Synthesizer, Translator,
+    RecognitionEvent, RecognitionEventSender, RecognitionSpec, Recognizer, RecognizerFactory, SpeechChunks,
+    Synthesizer, Translator,
 };
 
 /// Commands to one scripted recognizer that may wait.
@@ -126,12 +127,17 @@ impl RecognizerFactory for Scripted {
         vec![(None, Quality::Good)]
     }
 
-    async fn open(&self, spec: RecognitionSpec, events: RecognitionEventSender) -> Result<Box<dyn Recognizer>, EngineError> {
+    async fn open(
+        &self,
+        spec: RecognitionSpec,
+        events: RecognitionEventSender,
+    ) -> Result<Box<dyn Recognizer>, EngineError> {
         let script = self.0.clone();
         if script.faults.unavailable.load(Ordering::SeqCst) {
             return Err(EngineError::Unavailable("The scripted engine was told to be unavailable.".into()));
         }
-        let language = spec.language.ok_or_else(|| EngineError::Unsupported("The scripted engine detects no language.".into()))?;
+        let language =
+            spec.language.ok_or_else(|| EngineError::Unsupported("The scripted engine detects no language.".into()))?;
         let (sender, mut commands) = mpsc::channel(COMMANDS_MAX);
         let partial_every_samples = (script.partial_every_ms.max(1) * crate::SAMPLE_RATE_HZ / 1000) as usize;
         tokio::spawn(async move {
@@ -139,7 +145,10 @@ impl RecognizerFactory for Scripted {
                 let event = match command {
                     Command::Partial { utterance, words } => {
                         let text = script.text(language.primary(), utterance);
-                        RecognitionEvent::Partial { utterance, text: text.split(' ').take(words).collect::<Vec<_>>().join(" ") }
+                        RecognitionEvent::Partial {
+                            utterance,
+                            text: text.split(' ').take(words).collect::<Vec<_>>().join(" "),
+                        }
                     }
                     Command::Final { utterance } => {
                         if script.recognition_delay_ms > 0 {
@@ -159,7 +168,13 @@ impl RecognizerFactory for Scripted {
                 }
             }
         });
-        Ok(Box::new(ScriptedRecognizer { commands: sender, partial_every_samples, utterance: 0, heard_samples: 0, words: 0 }))
+        Ok(Box::new(ScriptedRecognizer {
+            commands: sender,
+            partial_every_samples,
+            utterance: 0,
+            heard_samples: 0,
+            words: 0,
+        }))
     }
 }
 
@@ -189,10 +204,16 @@ impl Synthesizer for Scripted {
         vec![None]
     }
 
-    async fn synthesize(&self, text: &str, _language: &LanguageTag, _voice: Option<&str>) -> Result<SpeechChunks, EngineError> {
+    async fn synthesize(
+        &self,
+        text: &str,
+        _language: &LanguageTag,
+        _voice: Option<&str>,
+    ) -> Result<SpeechChunks, EngineError> {
         let samples = text.chars().count() * (self.0.speech_ms_per_character * crate::SAMPLE_RATE_HZ / 1000) as usize;
         let (sender, chunks) = mpsc::channel(1);
-        let tone = (0..samples).map(|n| ((n as f32 * TAU * 440.0 / crate::SAMPLE_RATE_HZ as f32).sin() * 8_000.0) as i16);
+        let tone =
+            (0..samples).map(|n| ((n as f32 * TAU * 440.0 / crate::SAMPLE_RATE_HZ as f32).sin() * 8_000.0) as i16);
         // The channel is new and has room for one.
         let _ = sender.try_send(Ok(tone.collect()));
         Ok(chunks)

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use axum::Json;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use kallglot_core::edition::Edition;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::{ApiKeyId, OrganizationId, RequestId};
@@ -95,7 +95,8 @@ fn render(problem: &Problem, id: RequestId, edition: Edition, plain: Response) -
         tracing::error!(request_id = %id, cause, "a request failed");
     }
     let shape = edition.error_shape(problem.code);
-    let status = shape.status.and_then(|status| axum::http::StatusCode::from_u16(status).ok()).unwrap_or(plain.status());
+    let status =
+        shape.status.and_then(|status| axum::http::StatusCode::from_u16(status).ok()).unwrap_or(plain.status());
     let doc_url = edition.rules().error_doc_url.then(|| format!("/docs/errors#{}", shape.code));
     let fields = ErrorFields {
         r#type: shape.error_type.as_str(),

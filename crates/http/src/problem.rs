@@ -1,7 +1,7 @@
 //! A refusal or a failure on its way out. The middleware in `context` gives it a body: it alone knows request id and edition.
 
-use axum::response::{IntoResponse, Response};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use kallglot_app::Error;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_storage::StorageError;

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kallglot_core::Timestamp;
 use kallglot_core::clock::Clock;
 use kallglot_core::id::{ApiKeyId, SessionId};
 use kallglot_core::random::RandomSource;
 use kallglot_core::session::{EndReason, Session, SessionState, Speaker, Tenant};
-use kallglot_core::Timestamp;
 use kallglot_engine::router::EngineRouter;
 use kallglot_storage::{Storage, StorageError};
 use tokio::sync::{mpsc, oneshot};
@@ -182,7 +182,8 @@ impl Hub {
 
     /// Closes the streams of all live sessions that this key made.
     pub async fn close_streams_of(&self, key: ApiKeyId) {
-        let live = self.lock().values().filter(|live| live.created_by == key).map(|l| l.commands.clone()).collect::<Vec<_>>();
+        let live =
+            self.lock().values().filter(|live| live.created_by == key).map(|l| l.commands.clone()).collect::<Vec<_>>();
         for commands in live {
             let _ = commands.send(Command::Revoke).await;
         }
@@ -228,7 +229,9 @@ async fn run(inner: &Inner, session: Session, commands: mpsc::Receiver<Command>,
     match loaded.await {
         Ok((Some(current), Some(organization), statistics)) if current.state.ended_at().is_none() => {
             let deps = Arc::clone(&inner.deps);
-            LiveSession::new(deps, current, organization.engine, organization.vocabulary, statistics, commands, stop).run().await;
+            LiveSession::new(deps, current, organization.engine, organization.vocabulary, statistics, commands, stop)
+                .run()
+                .await;
         }
         Ok(_) => {}
         Err(error) => tracing::error!(session = %session.id, %error, "a session could not be loaded"),

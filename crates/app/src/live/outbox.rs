@@ -119,7 +119,13 @@ mod tests {
 
     fn audio(sequence: u64) -> Outgoing {
         let mulaw = Arc::from([0xffu8; 160].as_slice());
-        Outgoing::Audio(AudioOut { sequence, speaker: Speaker::Customer, target: Speaker::Agent, translation_of: None, mulaw })
+        Outgoing::Audio(AudioOut {
+            sequence,
+            speaker: Speaker::Customer,
+            target: Speaker::Agent,
+            translation_of: None,
+            mulaw,
+        })
     }
 
     #[tokio::test]

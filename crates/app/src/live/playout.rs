@@ -160,7 +160,8 @@ impl Playout {
                 self.speeches.pop_front();
             }
             // After a pause the clock starts anew, a little ahead.
-            let scheduled = self.next_frame_at.filter(|at| now.saturating_duration_since(*at) < 5 * FRAME).unwrap_or(now - LEAD);
+            let scheduled =
+                self.next_frame_at.filter(|at| now.saturating_duration_since(*at) < 5 * FRAME).unwrap_or(now - LEAD);
             self.next_frame_at = Some(scheduled + FRAME);
             let sequence = self.next_sequence();
             let audio = AudioOut {

@@ -319,7 +319,8 @@ impl LiveSession {
                 let known = self.sockets.iter_mut().find(|known| known.id == socket);
                 if let Some(known) = known.filter(|known| !known.told_of_other_source) {
                     known.told_of_other_source = true;
-                    let message = format!("A newer connection now sends the {speaker}'s audio; this one's is not used.");
+                    let message =
+                        format!("A newer connection now sends the {speaker}'s audio; this one's is not used.");
                     let code = ErrorCode::SpeakerNotAllowed;
                     known.outbox.push(Outgoing::Error { code, message: message.into(), fatal: false });
                 }
@@ -435,7 +436,12 @@ impl LiveSession {
         }));
     }
 
-    fn opened(&mut self, speaker: Speaker, opened: Result<Box<dyn kallglot_engine::Interpreter>, EngineError>, now: Instant) {
+    fn opened(
+        &mut self,
+        speaker: Speaker,
+        opened: Result<Box<dyn kallglot_engine::Interpreter>, EngineError>,
+        now: Instant,
+    ) {
         match opened {
             Ok(interpreter) => {
                 self.parties[speaker.index()].start(interpreter);
@@ -478,7 +484,8 @@ impl LiveSession {
                 let (start_ms, end_ms) = (party.to_session_ms(start_ms), party.to_session_ms(end_ms));
                 self.learn(speaker, &language, now);
                 let timestamp = self.deps.clock.now();
-                let turn = NewTurn { id, speaker, language, text, translation, timestamp, start_ms, end_ms, confidence };
+                let turn =
+                    NewTurn { id, speaker, language, text, translation, timestamp, start_ms, end_ms, confidence };
                 self.writes.push(Write::Turn(Box::new(turn)));
             }
             Event::Discarded { utterance } => {
@@ -495,7 +502,11 @@ impl LiveSession {
                     let message = format!(
                         "{dropped_ms} ms of translated speech for the {listener} was dropped: it lagged too far behind. The text is complete."
                     );
-                    self.broadcast(&Outgoing::Error { code: ErrorCode::AudioDropped, message: message.into(), fatal: false });
+                    self.broadcast(&Outgoing::Error {
+                        code: ErrorCode::AudioDropped,
+                        message: message.into(),
+                        fatal: false,
+                    });
                 }
             }
             Event::SpeechDone { utterance } => {
@@ -696,7 +707,9 @@ impl LiveSession {
 
 fn engine_error(error: &EngineError) -> Outgoing {
     let code = match error {
-        EngineError::Unsupported(_) | EngineError::Unavailable(_) | EngineError::Overloaded(_) => ErrorCode::EngineUnavailable,
+        EngineError::Unsupported(_) | EngineError::Unavailable(_) | EngineError::Overloaded(_) => {
+            ErrorCode::EngineUnavailable
+        }
         EngineError::Failed(_) | EngineError::TimedOut(_) => ErrorCode::EngineFailed,
     };
     Outgoing::Error { code, message: error.to_string().into(), fatal: false }

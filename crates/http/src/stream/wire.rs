@@ -59,7 +59,8 @@ pub(super) fn read(text: &str) -> Result<Incoming, Refusal> {
         serde_json::from_str(text).map_err(|error| malformed(format!("The message is not as it must be: {error}.")))?;
     match message.r#type.as_ref() {
         "audio.input" => {
-            let sequence = message.sequence.ok_or_else(|| malformed("`audio.input` needs `sequence`, a whole number.".into()))?;
+            let sequence =
+                message.sequence.ok_or_else(|| malformed("`audio.input` needs `sequence`, a whole number.".into()))?;
             let speaker = match message.speaker.as_deref() {
                 None => None,
                 Some(name) => Some(
@@ -109,12 +110,7 @@ fn read_audio(audio: &Audio<'_>) -> Result<Vec<u8>, Refusal> {
 #[serde(tag = "type")]
 enum Told<'a> {
     #[serde(rename = "session.ready")]
-    Ready {
-        session_id: String,
-        mode: &'static str,
-        source_language: Option<&'a str>,
-        target_language: Option<&'a str>,
-    },
+    Ready { session_id: String, mode: &'static str, source_language: Option<&'a str>, target_language: Option<&'a str> },
     #[serde(rename = "transcript.partial")]
     Partial(Text<'a>),
     #[serde(rename = "transcript.final")]

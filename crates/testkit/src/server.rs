@@ -1,0 +1,275 @@
+//! The server under test.
+#![allow(clippy::expect_used, reason = "a test that can't be set up must fail at once")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kallglot_app::live::Hub;
+use kallglot_app::live::hub::LiveDependencies;
+use kallglot_app::{App, AppConfig, upkeep};
+use kallglot_client::Client;
+use kallglot_core::api_key::{ApiKey, Pepper, Secret, ServerEnvironment};
+use kallglot_core::clock::Clock;
+use kallglot_core::edition::Edition;
+use kallglot_core::id::{ApiKeyId, OrganizationId};
+use kallglot_core::permission::{Permission, PermissionSet};
+use kallglot_core::plan::{LimitOverrides, Plan};
+use kallglot_core::session::Environment;
+use kallglot_core::stream_token::StreamTokenSecret;
+use kallglot_core::vocabulary::Vocabulary;
+use kallglot_engine::Engine;
+use kallglot_engine::cascade::CascadeConfig;
+use kallglot_engine::router::EngineRouter;
+use kallglot_engine::scripted::{self, Script};
+use kallglot_http::{HttpState, StreamConfig};
+use kallglot_storage::Storage;
+use kallglot_storage_sqlite::SqliteStorage;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::fakes::{FakeClock, FakeRandom};
+use crate::soon;
+
+/// How a server under test differs from the usual one.
+pub struct ServerBuilder {
+    script: Script,
+    engines: Option<Vec<Arc<dyn Engine>>>,
+    stream: StreamConfig,
+    environment: ServerEnvironment,
+}
+
+impl Default for ServerBuilder {
+    fn default() -> Self {
+        Self {
+            script: Script::default(),
+            engines: None,
+            stream: StreamConfig { write_max: Duration::from_secs(3), ..StreamConfig::default() },
+            environment: ServerEnvironment::Any,
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// What the scripted engine does.
+    #[must_use]
+    pub fn script(mut self, script: Script) -> Self {
+        self.script = script;
+        self
+    }
+
+    /// These engines instead of the scripted one.
+    #[must_use]
+    pub fn engines(mut self, engines: Vec<Arc<dyn Engine>>) -> Self {
+        self.engines = Some(engines);
+        self
+    }
+
+    /// How streams are kept.
+    #[must_use]
+    pub fn stream(mut self, stream: StreamConfig) -> Self {
+        self.stream = stream;
+        self
+    }
+
+    /// Which keys are let in.
+    #[must_use]
+    pub fn environment(mut self, environment: ServerEnvironment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Starts it.
+    pub async fn start(self) -> TestServer {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        TestServer::launch(self, folder, Arc::new(FakeClock::default()), 1).await
+    }
+}
+
+/// A running server.
+pub struct TestServer {
+    /// What it shares between its edges; for tests of what can't be seen from outside.
+    pub app: Arc<App>,
+    /// Its clock.
+    pub clock: Arc<FakeClock>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    builder: ServerBuilder,
+    folder: TempDir,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    starts: u64,
+}
+
+/// An organization with its keys.
+pub struct Organization {
+    /// Its id.
+    pub id: OrganizationId,
+}
+
+impl TestServer {
+    /// A server with the scripted engine.
+    pub async fn start() -> Self {
+        ServerBuilder::default().start().await
+    }
+
+    async fn launch(builder: ServerBuilder, folder: TempDir, clock: Arc<FakeClock>, starts: u64) -> Self {
+        let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::open(folder.path()).expect("a database"));
+        let random = Arc::new(FakeRandom::new(starts));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let engines = match &builder.engines {
+            Some(engines) => EngineRouter::new(engines.clone()),
+            None => {
+                let engine = scripted::engine(builder.script.clone(), CascadeConfig::default());
+                EngineRouter::new(vec![Arc::new(engine)])
+            }
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let live = LiveDependencies {
+            storage: Arc::clone(&storage),
+            clock: clock.clone(),
+            random: random.clone(),
+            engines: engines.clone(),
+        };
+        let config = AppConfig {
+            environment: builder.environment,
+            public_url: format!("http://{address}"),
+            ..AppConfig::default()
+        };
+        let app = Arc::new(App {
+            config,
+            storage,
+            clock: clock.clone(),
+            random,
+            pepper: Pepper::new([7; 32]),
+            stream_token_secret: StreamTokenSecret::new([8; 32]),
+            engines,
+            hub: Hub::new(live, tasks.clone(), stop.clone()),
+        });
+        tasks.spawn(upkeep::end_idle_sessions(Arc::clone(&app), stop.clone()));
+        tasks.spawn(upkeep::close_revoked_streams(Arc::clone(&app), stop.clone()));
+        let router = kallglot_http::router(HttpState {
+            app: Arc::clone(&app),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            stream: builder.stream.clone(),
+        });
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            let serving = axum::serve(listener, service).with_graceful_shutdown(stopped.cancelled_owned());
+            serving.await.expect("the server listens");
+        });
+        Self { app, clock, address, builder, folder, tasks, stop, starts }
+    }
+
+    /// `http://` and its address.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A new organization on the plan Pro.
+    pub async fn organization(&self) -> Organization {
+        let now = self.clock.now();
+        let id = OrganizationId::new(now, self.app.random.as_ref());
+        let organization = kallglot_core::organization::Organization {
+            id,
+            name: "Example".into(),
+            plan: Plan::Pro,
+            overrides: LimitOverrides::default(),
+            active: true,
+            edition: Edition::Two,
+            engine: None,
+            vocabulary: Vocabulary::default(),
+            created_at: now,
+        };
+        self.app.storage.create_organization(&organization).await.expect("an organization");
+        Organization { id }
+    }
+
+    /// A new key as described; its id and secret.
+    pub async fn key_with(
+        &self,
+        organization: &Organization,
+        environment: Environment,
+        change: impl FnOnce(&mut ApiKey),
+    ) -> (ApiKeyId, String) {
+        let now = self.clock.now();
+        let secret = Secret::new(environment, self.app.random.as_ref());
+        let mut key = ApiKey {
+            id: ApiKeyId::new(now, self.app.random.as_ref()),
+            organization: organization.id,
+            environment,
+            name: "test".into(),
+            permissions: Edition::Two.rules().standard_permissions,
+            expires_at: None,
+            allowed_networks: Vec::new(),
+            requests_per_minute_max: None,
+            edition: None,
+            created_at: now,
+            last_used_at: None,
+            revoked_at: None,
+            last4: secret.last4().to_owned(),
+            old_secret_valid_until: None,
+        };
+        change(&mut key);
+        self.app.storage.create_key(&key, &secret.hash(&self.app.pepper)).await.expect("a key");
+        (key.id, secret.expose().to_owned())
+    }
+
+    /// A client with a new key of the standard permissions.
+    pub async fn client(&self, organization: &Organization, environment: Environment) -> Client {
+        let (_, secret) = self.key_with(organization, environment, |_| {}).await;
+        self.client_with(&secret)
+    }
+
+    /// A client with a new key of exactly these permissions.
+    pub async fn client_that_may(&self, organization: &Organization, permissions: &[Permission]) -> Client {
+        let permissions = PermissionSet::of(permissions);
+        let (_, secret) = self.key_with(organization, Environment::Live, |key| key.permissions = permissions).await;
+        self.client_with(&secret)
+    }
+
+    /// A client with this secret.
+    pub fn client_with(&self, secret: &str) -> Client {
+        Client::new(&self.base_url(), Some(secret)).expect("a client")
+    }
+
+    /// A client with a live key of a new organization: the usual caller.
+    pub async fn test_client(&self) -> Client {
+        self.client(&self.organization().await, Environment::Live).await
+    }
+
+    /// The database as another process (the command line) sees it.
+    pub fn another_process(&self) -> Arc<dyn Storage> {
+        Arc::new(SqliteStorage::open(self.folder.path()).expect("a database"))
+    }
+
+    /// Stops it as SIGTERM does.
+    async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        soon("the server stops", self.tasks.wait()).await;
+        self.app.storage.close().await.expect("the database closes");
+    }
+
+    /// Stops it and starts it again on the same data, on another port.
+    pub async fn restart(self) -> Self {
+        self.stop().await;
+        let Self { builder, folder, clock, starts, .. } = self;
+        Self::launch(builder, folder, clock, starts + 1).await
+    }
+
+    /// Stops it, and makes sure that nothing is left running.
+    ///
+    /// # Panics
+    /// When a task does not stop or a session is still live.
+    pub async fn finish(self) {
+        self.stop().await;
+        assert_eq!(self.app.hub.live_count(), 0, "no session is live after the end");
+        assert_eq!(self.tasks.len(), 0, "no task is left");
+    }
+}
