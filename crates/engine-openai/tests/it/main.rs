@@ -1,10 +1,9 @@
 //! The parts against a fake server that is normal, slow, broken and hostile.
 
-mod failures;
-
 // What a helper of the tests can't do ends the test.
 #![allow(clippy::unwrap_used)]
 
+mod failures;
 mod fake_server;
 mod recognizer;
 mod synthesizer;
