@@ -6,6 +6,7 @@
 #[doc(hidden)]
 #[cfg(any(test, feature = "testing"))]
 pub mod fake_voice;
+#[doc(hidden)]
 pub mod fuzz;
 pub mod g711;
 pub mod level;
