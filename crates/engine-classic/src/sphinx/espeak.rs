@@ -31,8 +31,8 @@ type ToPhonemes = unsafe extern "C" fn(*mut *const c_void, c_int, c_int) -> *con
 pub(super) fn phonemes(voice: &str, texts: &[&str]) -> Result<Vec<String>, SphinxError> {
     let mut ready = STATE.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: an ordinary C library; its initialiser only sets up tables. Never unloaded, see below.
-    let library =
-        unsafe { Library::new(FILE) }.map_err(|_| SphinxError::LibraryMissing { file: FILE, package: "libespeak-ng1" })?;
+    let library = unsafe { Library::new(FILE) }
+        .map_err(|_| SphinxError::LibraryMissing { file: FILE, package: "libespeak-ng1" })?;
     // SAFETY: the types are those of Debian 12's `speak_lib.h`.
     let (initialize, set_voice, to_phonemes) = unsafe {
         (
@@ -54,7 +54,10 @@ pub(super) fn phonemes(voice: &str, texts: &[&str]) -> Result<Vec<String>, Sphin
     let name = CString::new(voice).map_err(|_| SphinxError::Decoder("a voice's name holds a zero character"))?;
     // SAFETY: the name is a C string that lives through the call.
     if unsafe { set_voice(name.as_ptr()) } != 0 {
-        return Err(SphinxError::DataMissing { path: format!("the espeak-ng voice {voice}"), package: "espeak-ng-data" });
+        return Err(SphinxError::DataMissing {
+            path: format!("the espeak-ng voice {voice}"),
+            package: "espeak-ng-data",
+        });
     }
     Ok(texts.iter().map(|text| one(to_phonemes, text)).collect())
 }

@@ -12,9 +12,7 @@ use std::sync::Arc;
 use libloading::Library;
 
 use super::SphinxError;
-
-/// Coefficients of one frame that the acoustic model expects.
-pub(super) const CEPSTRA: usize = 13;
+use super::front::CEPSTRA;
 
 type Opaque = c_void;
 
@@ -55,14 +53,11 @@ functions!(Decoding {
     ps_set_lm: fn(*mut Opaque, *const c_char, *mut Opaque) -> c_int;
     ps_set_jsgf_string: fn(*mut Opaque, *const c_char, *const c_char) -> c_int;
     ps_set_search: fn(*mut Opaque, *const c_char) -> c_int;
-    ps_start_stream: fn(*mut Opaque) -> c_int;
     ps_start_utt: fn(*mut Opaque) -> c_int;
     ps_process_raw: fn(*mut Opaque, *const i16, usize, c_int, c_int) -> c_int;
     ps_process_cep: fn(*mut Opaque, *mut *mut f32, c_int, c_int, c_int) -> c_int;
     ps_end_utt: fn(*mut Opaque) -> c_int;
     ps_get_hyp: fn(*mut Opaque, *mut i32) -> *const c_char;
-    ps_get_prob: fn(*mut Opaque) -> i32;
-    ps_get_n_frames: fn(*mut Opaque) -> c_int;
     ps_seg_iter: fn(*mut Opaque) -> *mut Opaque;
     ps_seg_next: fn(*mut Opaque) -> *mut Opaque;
     ps_seg_word: fn(*mut Opaque) -> *const c_char;
@@ -109,7 +104,7 @@ pub(super) struct Word {
     pub(super) text: String,
     /// First and last frame, 100 a second.
     pub(super) frames: (i32, i32),
-    /// Acoustic score, natural log-like units of the library (scaled by 1024); only comparable within one utterance.
+    /// How far its sounds are from the best sounds of all, summed over its frames, negative, in the library's units.
     pub(super) acoustic: i32,
     /// How probable it is in the lattice, 0 to 1.
     pub(super) posterior: f64,
@@ -148,7 +143,8 @@ impl RawDecoder {
             (base.cmd_ln_free_r)(config);
             decoder
         };
-        let decoder = NonNull::new(decoder).ok_or(SphinxError::Decoder("the model, dictionary or language model could not be loaded"))?;
+        let decoder = NonNull::new(decoder)
+            .ok_or(SphinxError::Decoder("the model, dictionary or language model could not be loaded"))?;
         Ok(RawDecoder { libraries, decoder, _arguments: arguments })
     }
 
@@ -199,8 +195,13 @@ impl RawDecoder {
         let failed = unsafe {
             let config = (self.decoding().ps_get_config)(self.decoder.as_ptr());
             let count = models.len() as c_int;
-            let set =
-                (base.ngram_model_set_init)(config, models.as_mut_ptr(), name_pointers.as_mut_ptr(), weights.as_ptr(), count);
+            let set = (base.ngram_model_set_init)(
+                config,
+                models.as_mut_ptr(),
+                name_pointers.as_mut_ptr(),
+                weights.as_ptr(),
+                count,
+            );
             if set.is_null() {
                 return Err(FAILED);
             }
@@ -226,20 +227,15 @@ impl RawDecoder {
 
     /// The next frames of cepstra.
     pub(super) fn process_cepstra(&mut self, frames: &mut [[f32; CEPSTRA]]) {
-        let mut rows: Vec<*mut f32> = frames.iter_mut().map(|frame| frame.as_mut_ptr()).collect();
-        let mut done = 0;
-        while done < rows.len() {
-            let rest = &mut rows[done..];
-            // SAFETY: `rest` holds as many row pointers as is said, each to 13 floats that live through the call.
-            let searched = unsafe {
-                (self.decoding().ps_process_cep)(self.decoder.as_ptr(), rest.as_mut_ptr(), rest.len() as c_int, 0, 0)
-            };
-            // It takes all of them unless it fails; never spin on a failure.
-            if searched < 0 {
-                return;
-            }
-            done = rows.len();
+        if frames.is_empty() {
+            return;
         }
+        let mut rows: Vec<*mut f32> = frames.iter_mut().map(|frame| frame.as_mut_ptr()).collect();
+        // It takes all of them, or fails as a whole; then their words are lost, and the utterance goes on.
+        // SAFETY: as many row pointers as is said, each to 13 floats that live through the call.
+        unsafe {
+            (self.decoding().ps_process_cep)(self.decoder.as_ptr(), rows.as_mut_ptr(), rows.len() as c_int, 0, 0)
+        };
     }
 
     pub(super) fn finish(&mut self) {
@@ -299,3 +295,66 @@ fn c_string(text: &str) -> Result<CString, SphinxError> {
 
 // The library counts audio in `long`; a smaller one would make lengths differ from these declarations.
 const _: () = assert!(size_of::<c_long>() == size_of::<usize>());
+
+#[cfg(test)]
+mod tests {
+    use super::super::front::{Cepstrum, Cosines, Front};
+    use super::*;
+
+    functions!(FrontEnd {
+        fe_get_args: fn() -> *const Opaque;
+        fe_init_auto_r: fn(*mut Opaque) -> *mut Opaque;
+        fe_start_utt: fn(*mut Opaque) -> c_int;
+        fe_process_utt: fn(*mut Opaque, *const i16, usize, *mut *mut *mut f32, *mut i32) -> c_int;
+    });
+
+    /// What the library's own front end makes of 16 kHz audio, with the model's parameters. Leaks what it allocates.
+    fn library_cepstra(samples: &[i16]) -> Vec<Cepstrum> {
+        let libraries = Libraries::load().unwrap();
+        let front = FrontEnd::find(&libraries._sphinxbase, "libsphinxbase.so.3").unwrap();
+        let options =
+            "fe -lowerf 130 -upperf 6800 -nfilt 25 -transform dct -lifter 22 -remove_noise no -remove_silence no";
+        let arguments: Vec<CString> = options.split(' ').map(|option| CString::new(option).unwrap()).collect();
+        let pointers: Vec<*mut c_char> = arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
+        // SAFETY: as in the header; the block of frames has the number of rows that the library says, of 13 numbers each.
+        unsafe {
+            let (table, count) = ((front.fe_get_args)(), pointers.len() as c_int);
+            let config = (libraries.base.cmd_ln_parse_r)(ptr::null_mut(), table, count, pointers.as_ptr(), 1);
+            let fe = (front.fe_init_auto_r)(config);
+            assert!(!fe.is_null() && (front.fe_start_utt)(fe) == 0);
+            let (mut block, mut frames) = (ptr::null_mut(), 0);
+            assert_eq!((front.fe_process_utt)(fe, samples.as_ptr(), samples.len(), &mut block, &mut frames), 0);
+            std::mem::forget(arguments);
+            (0..frames as usize).map(|at| *(*block.add(at)).cast::<Cepstrum>()).collect()
+        }
+    }
+
+    #[test]
+    fn our_cepstra_are_the_librarys() {
+        // Two tones that drift, and some noise, at 16 kHz for half a second.
+        let mut noise = 1u32;
+        let samples: Vec<i16> = (0..8_000)
+            .map(|at| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let time = f64::from(at) / 16_000.0;
+                let tones = (time * 2_000.0 * (1.0 + time)).sin() + 0.5 * (time * 9_000.0 * (1.0 - time / 2.0)).sin();
+                (tones * 6_000.0) as i16 + (noise >> 23) as i16
+            })
+            .collect();
+        let theirs = library_cepstra(&samples);
+        let mut energies = Vec::new();
+        Front::new().push(&samples, &mut energies);
+        let cosines = Cosines::new();
+        assert!(
+            theirs.len() >= 45 && energies.len().abs_diff(theirs.len()) <= 1,
+            "{} and {}",
+            theirs.len(),
+            energies.len()
+        );
+        for (at, (theirs, ours)) in theirs.iter().zip(&energies).enumerate() {
+            for (theirs, ours) in theirs.iter().zip(cosines.cepstrum(ours)) {
+                assert!((theirs - ours).abs() < 0.05, "frame {at}: {theirs} and {ours}");
+            }
+        }
+    }
+}

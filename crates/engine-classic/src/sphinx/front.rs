@@ -7,8 +7,8 @@
 
 use std::f64::consts::PI;
 
-use super::ffi::CEPSTRA;
-
+/// Coefficients of one frame that the acoustic model expects.
+pub const CEPSTRA: usize = 13;
 /// Sample rate that the model wants, in hertz.
 const RATE_HZ: f64 = 16_000.0;
 /// Samples of a frame: 25.625 ms.
@@ -18,20 +18,20 @@ const SHIFT: usize = 160;
 /// Points of the Fourier transform.
 const POINTS: usize = 512;
 /// Mel filters, and their outer edges in hertz: the model's `feat.params`.
-pub(super) const FILTERS: usize = 25;
+pub const FILTERS: usize = 25;
 const LOWEST_HZ: f64 = 130.0;
 const HIGHEST_HZ: f64 = 6_800.0;
 const LIFTER: f64 = 22.0;
 const PRE_EMPHASIS: f64 = 0.97;
 
 /// Logarithms of the energies in the mel filters, one frame.
-pub(super) type LogMel = [f32; FILTERS];
+pub type LogMel = [f32; FILTERS];
 /// One frame of cepstra.
-pub(super) type Cepstrum = [f32; CEPSTRA];
+pub type Cepstrum = [f32; CEPSTRA];
 
 /// Doubles the sample rate with a linear-phase low-pass filter; delays by `HALF` output samples.
 #[derive(Debug, Clone)]
-pub(super) struct Upsampler {
+pub struct Upsampler {
     taps: [Vec<f32>; 2],
     history: Vec<f32>,
 }
@@ -40,7 +40,8 @@ impl Upsampler {
     /// Half the filter's length in output samples.
     const HALF: usize = 24;
 
-    pub(super) fn new() -> Self {
+    /// Before any audio.
+    pub fn new() -> Self {
         // A windowed sinc with its edge at 4 kHz, split into the taps of even and odd output samples.
         let length = 2 * Self::HALF;
         let mut taps = [Vec::new(), Vec::new()];
@@ -58,7 +59,7 @@ impl Upsampler {
     }
 
     /// Twice as many samples as were pushed.
-    pub(super) fn push(&mut self, samples: &[i16], output: &mut Vec<i16>) {
+    pub fn push(&mut self, samples: &[i16], output: &mut Vec<i16>) {
         let keep = self.history.len();
         self.history.extend(samples.iter().map(|sample| f32::from(*sample)));
         for end in keep..self.history.len() {
@@ -75,7 +76,7 @@ impl Upsampler {
 
 /// Frames of 16 kHz audio to logarithms of mel energies.
 #[derive(Debug, Clone)]
-pub(super) struct Front {
+pub struct Front {
     window: Vec<f64>,
     /// First bin and weights of each filter.
     filters: Vec<(usize, Vec<f64>)>,
@@ -95,7 +96,8 @@ fn hertz(mel: f64) -> f64 {
 }
 
 impl Front {
-    pub(super) fn new() -> Self {
+    /// Before any audio.
+    pub fn new() -> Self {
         let window = (0..FRAME).map(|at| 0.54 - 0.46 * (2.0 * PI * at as f64 / (FRAME as f64 - 1.0)).cos()).collect();
         let bin = RATE_HZ / POINTS as f64;
         let step = (mel(HIGHEST_HZ) - mel(LOWEST_HZ)) / (FILTERS as f64 + 1.0);
@@ -117,18 +119,19 @@ impl Front {
                 (first, weights)
             })
             .collect();
-        let turns = (0..POINTS / 2).map(|at| (2.0 * PI * at as f64 / POINTS as f64).sin_cos()).map(|(s, c)| (c, s)).collect();
+        let turns =
+            (0..POINTS / 2).map(|at| (2.0 * PI * at as f64 / POINTS as f64).sin_cos()).map(|(s, c)| (c, s)).collect();
         Front { window, filters, turns, pending: Vec::new(), previous: 0.0 }
     }
 
     /// Forgets the audio of the last utterance.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.pending.clear();
         self.previous = 0.0;
     }
 
     /// The frames that `samples` (16 kHz) complete.
-    pub(super) fn push(&mut self, samples: &[i16], output: &mut Vec<LogMel>) {
+    pub fn push(&mut self, samples: &[i16], output: &mut Vec<LogMel>) {
         for sample in samples {
             let sample = f64::from(*sample);
             self.pending.push(sample - PRE_EMPHASIS * self.previous);
@@ -194,24 +197,46 @@ impl Front {
 
 /// The cosine transform from mel energies to cepstra, with the model's lifter.
 #[derive(Debug, Clone)]
-pub(super) struct Cosines {
+pub struct Cosines {
     rows: Vec<LogMel>,
 }
 
 impl Cosines {
-    pub(super) fn new() -> Self {
+    /// The table of cosines.
+    pub fn new() -> Self {
         let filters = FILTERS as f64;
         let rows = (0..CEPSTRA)
             .map(|row| {
                 let scale = if row == 0 { (1.0 / filters).sqrt() } else { (2.0 / filters).sqrt() };
                 let lifter = 1.0 + LIFTER / 2.0 * (row as f64 * PI / LIFTER).sin();
-                std::array::from_fn(|at| (scale * lifter * (PI * row as f64 * (at as f64 + 0.5) / filters).cos()) as f32)
+                std::array::from_fn(|at| {
+                    (scale * lifter * (PI * row as f64 * (at as f64 + 0.5) / filters).cos()) as f32
+                })
             })
             .collect();
         Cosines { rows }
     }
 
-    pub(super) fn cepstrum(&self, energies: &LogMel) -> Cepstrum {
+    /// The cepstrum of a frame.
+    pub fn cepstrum(&self, energies: &LogMel) -> Cepstrum {
         std::array::from_fn(|row| self.rows[row].iter().zip(energies).map(|(cosine, energy)| cosine * energy).sum())
+    }
+}
+
+impl Default for Upsampler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Default for Front {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Default for Cosines {
+    fn default() -> Self {
+        Self::new()
     }
 }

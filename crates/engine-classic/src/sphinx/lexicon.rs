@@ -18,7 +18,7 @@ fn voices(language: &str) -> &'static [&'static str] {
     match language {
         "en" => &["en-us"],
         "es" => &["es-419", "es"],
-        "fr" => &["fr-fr"],
+        "fr" => &["fr"],
         "it" => &["it"],
         _ => &[],
     }
@@ -113,7 +113,8 @@ impl Closed {
                 tokens.insert(spelling, token);
             }
         }
-        let of = |words: &[String]| words.iter().filter_map(|word| tokens.get(word.as_str()).cloned()).collect::<Vec<_>>();
+        let of =
+            |words: &[String]| words.iter().filter_map(|word| tokens.get(word.as_str()).cloned()).collect::<Vec<_>>();
         closed.phrases = texts.iter().map(|words| of(words)).collect();
         closed.words = of(&singles);
         if tokens.is_empty() {
@@ -169,7 +170,8 @@ impl Open {
                 }
             }
         }
-        let keep = |words: Vec<String>| words.into_iter().filter(|word| !unspeakable.contains(word)).collect::<Vec<_>>();
+        let keep =
+            |words: Vec<String>| words.into_iter().filter(|word| !unspeakable.contains(word)).collect::<Vec<_>>();
         Ok(Open { dictionary, phrases: texts.into_iter().map(keep).collect(), words: keep(singles) })
     }
 }

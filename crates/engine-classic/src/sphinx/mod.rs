@@ -11,9 +11,14 @@ mod arpabet;
 mod decoder;
 mod espeak;
 mod ffi;
-mod front;
+pub mod front;
 mod language_model;
 mod lexicon;
+pub mod mean;
+pub mod widen;
+
+#[cfg(test)]
+mod tests;
 
 pub use decoder::Decoder;
 
@@ -46,7 +51,8 @@ pub struct DecoderConfig {
 /// What is done about audio that ends at 4 kHz, when the model wants 6.8 kHz. `None` is what measures best for the kind of vocabulary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fixes {
-    /// Start from the cepstral mean of telephone audio, rather than of the model's own wide-band audio.
+    /// Start from the cepstral mean of telephone audio, rather than of the model's own wide-band audio. Only without `widen`, which has
+    /// means of its own.
     pub mean: Option<bool>,
     /// Rebuild the missing upper band's effect on the cepstra with a small network.
     pub widen: Option<bool>,
