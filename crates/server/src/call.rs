@@ -2,7 +2,7 @@
 //!
 //! It is an ordinary client of the API: one socket for each party, a frame every 20 ms from each, whether there is something to say or
 //! not. What must stay true: frames keep their schedule (deadlines are absolute, so delays do not add up); however the call ends, the
-//! session is ended, the summary is shown and the files are written.
+//! session is ended and the files are written.
 
 mod ear;
 #[cfg(test)]
@@ -77,6 +77,9 @@ pub(crate) async fn run(args: CallArgs, json: bool) -> ExitCode {
         Ok(plan) => make(plan, &mut show).await,
         Err(error) => Err(error),
     };
+    if let Ok(report) = &result {
+        show.report(report, true);
+    }
     match result {
         Ok(Report { failure: None, .. }) => ExitCode::SUCCESS,
         Ok(Report { failure: Some(reason), .. }) => {
@@ -97,7 +100,7 @@ pub(crate) fn tell_error(show: &mut Show, text: &str) {
     eprintln!("error: {}", view::clean(text));
 }
 
-/// Makes the call, shows it and its summary, writes its files.
+/// Makes the call, shows it as it goes on, writes its files.
 ///
 /// # Errors
 /// The session can't be had, or a file can't be written. A call that breaks off later gives a report that says so.
@@ -107,7 +110,7 @@ pub(crate) async fn make(plan: Plan, show: &mut Show) -> Result<Report, CallErro
     let mut session = NewSession::new(plan.mode, plan.from.as_str(), plan.to.as_str());
     session.voice = plan.voice.clone();
     session.vocabulary = plan.vocabulary.clone();
-    session.metadata.insert("made_by".into(), "kallglot call".into());
+    session.metadata.insert("made_by".into(), plan.made_by.into());
     let session = client.create_session(&session).await.map_err(explain)?;
     show.started(&session);
     let result = tokio::select! {
@@ -260,7 +263,7 @@ impl Call {
         let now_ms = self.now_ms();
         match event {
             LinkEvent::Message(message) => {
-                let happened = self.tally.on_message(now_ms, listener, message);
+                let happened = self.tally.on_message(now_ms, listener, message, &self.mouths);
                 show.happened(&happened, now_ms, &self.tally);
             }
             LinkEvent::Reconnected => {
@@ -293,7 +296,7 @@ impl Call {
         self.mouths[Speaker::Customer.index()].live = false;
     }
 
-    /// Ends the session, takes in what still comes, shows the summary and writes the files.
+    /// Ends the session, takes in what still comes and writes the files.
     async fn hang_up(mut self, client: &Client, session: &Session, show: &mut Show) -> Result<Report, CallError> {
         let duration_ms = self.now_ms();
         if self.tally.ended.is_none() {
@@ -319,16 +322,14 @@ impl Call {
         let unsent_ms: u64 = self.links.iter().map(|link| link.dropped_frames * FRAME_MS).sum();
         let unheard_ms: u64 = self.mouths.iter().map(Mouth::dropped_ms).sum();
         let mut report = Report::of(&session.id, &self.tally, duration_ms, unsent_ms + unheard_ms);
+        let server = client.base_url().as_str().trim_end_matches('/');
+        report.transcript_url = format!("{server}/v1/sessions/{}/transcript", session.id);
         let written = self.out.as_deref().map(|path| write_heard(path, &self.tally));
         if let (Some(path), Some(Ok(()))) = (&self.out, &written) {
             report.files.push(path.clone());
         }
-        show.report(
-            &report,
-            &format!("{}/v1/sessions/{}/transcript", client.base_url().as_str().trim_end_matches('/'), session.id),
-        );
         if let (Some(path), Some(Err(error))) = (&self.out, written) {
-            return Err(CallError::Failed(format!("{} can't be written: {error}", path.display())));
+            report.failure.get_or_insert(format!("{} can't be written: {error}", path.display()));
         }
         Ok(report)
     }

@@ -85,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) vocabulary: BTreeMap<String, Expectation>,
     pub(crate) cues: Vec<Cue>,
     pub(crate) microphone: bool,
+    /// For the session's metadata.
+    pub(crate) made_by: &'static str,
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -142,6 +144,7 @@ impl CallArgs {
             vocabulary,
             cues,
             microphone: self.microphone,
+            made_by: "kallglot call",
             out: self.out,
         })
     }

@@ -15,13 +15,19 @@ pub(crate) const FRAME_SAMPLES: usize = FRAME_MS as usize * SAMPLES_PER_MS;
 /// Most that waits of live audio.
 const BACKLOG_MS_MAX: usize = 300;
 
+/// Ends of voice that are remembered: those that a server may still be busy with.
+const VOICE_ENDS_MAX: usize = 16;
+/// How far the server's idea of when it was may be from ours.
+const CLOCKS_APART_MS_MAX: u64 = 1_000;
+
 /// One party's mouth.
 #[derive(Debug)]
 pub(crate) struct Mouth {
     pending: VecDeque<i16>,
     /// Tells when the party speaks, so that the call knows which answers are to come.
     segmenter: Segmenter,
-    voice_end_ms: Option<u64>,
+    /// Where voice ended, the last few times.
+    voice_ends_ms: VecDeque<u64>,
     level_dbfs: f32,
     dropped_samples: u64,
     /// Live audio is coming: it is not done when nothing is pending.
@@ -33,7 +39,7 @@ impl Mouth {
         Self {
             pending: VecDeque::new(),
             segmenter: Segmenter::new(&SegmentConfig::default()),
-            voice_end_ms: None,
+            voice_ends_ms: VecDeque::new(),
             level_dbfs: level::SILENCE_DBFS,
             dropped_samples: 0,
             live: false,
@@ -53,12 +59,6 @@ impl Mouth {
         self.dropped_samples += excess as u64;
     }
 
-    /// Leaves unsaid what is pending.
-    pub(crate) fn hush(&mut self) {
-        self.pending.clear();
-        self.live = false;
-    }
-
     /// The next frame. Live audio waits until there is a whole frame of it.
     pub(crate) fn next_frame(&mut self) -> [i16; FRAME_SAMPLES] {
         let mut frame = [0; FRAME_SAMPLES];
@@ -69,10 +69,11 @@ impl Mouth {
             }
         }
         self.level_dbfs = level::rms_dbfs(&frame);
-        let voice_end_ms = &mut self.voice_end_ms;
+        let voice_ends_ms = &mut self.voice_ends_ms;
         self.segmenter.push(&frame, &mut |event| {
             if let SegmentEvent::End { speech_end_ms, .. } = event {
-                *voice_end_ms = Some(speech_end_ms);
+                voice_ends_ms.truncate(VOICE_ENDS_MAX - 1);
+                voice_ends_ms.push_front(speech_end_ms);
             }
         });
         frame
@@ -90,7 +91,14 @@ impl Mouth {
 
     /// Where the last voice ended, in ms of audio said.
     pub(crate) fn voice_end_ms(&self) -> Option<u64> {
-        self.voice_end_ms
+        self.voice_ends_ms.front().copied()
+    }
+
+    /// Where the voice ended that the server says ended at `end_ms`. Its clock starts anew when audio is held up on the way, so
+    /// what was heard here is better to measure from; none when nothing was heard to end about then.
+    pub(crate) fn voice_end_near(&self, end_ms: u64) -> Option<u64> {
+        let nearest = self.voice_ends_ms.iter().copied().min_by_key(|end| end.abs_diff(end_ms))?;
+        (nearest.abs_diff(end_ms) <= CLOCKS_APART_MS_MAX).then_some(nearest)
     }
 
     /// How loud the last frame was.
@@ -122,6 +130,16 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_voice_is_the_one_that_the_server_means() {
+        let mut mouth = Mouth::new();
+        assert_eq!(mouth.voice_end_near(900), None);
+        mouth.voice_ends_ms = [9_000, 5_000, 1_000].into();
+        assert_eq!(mouth.voice_end_ms(), Some(9_000));
+        assert_eq!(mouth.voice_end_near(5_350), Some(5_000));
+        assert_eq!(mouth.voice_end_near(10_001), None, "another clock, or another voice");
+    }
+
+    #[test]
     fn a_microphone_that_runs_ahead_loses_its_oldest_audio_and_one_that_lags_gives_silence() {
         let mut mouth = Mouth::new();
         mouth.live = true;
@@ -131,7 +149,9 @@ mod tests {
         assert_eq!(mouth.dropped_ms(), 700 / 8);
         assert_eq!(mouth.next_frame(), [2; 160]);
         assert!(!mouth.is_done());
-        mouth.hush();
+        while mouth.next_frame() != [0; 160] {}
+        mouth.live = false;
+        mouth.next_frame();
         assert!(mouth.is_done());
     }
 }

@@ -13,6 +13,8 @@ use super::view::{Style, clean, seconds};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Report {
     pub(crate) session_id: String,
+    /// Where its transcript is.
+    pub(crate) transcript_url: String,
     /// Of the call's audio.
     pub(crate) duration_ms: u64,
     /// By party: customer, agent.
@@ -76,6 +78,7 @@ impl Report {
         let turns = |speaker: Speaker| tally.turns.iter().filter(|turn| turn.speaker == speaker).count() as u64;
         Self {
             session_id: session_id.to_owned(),
+            transcript_url: String::new(),
             duration_ms,
             turns: [turns(Speaker::Customer), turns(Speaker::Agent)],
             words: tally.turns.iter().map(|turn| turn.text.split_whitespace().count() as u64).sum(),
@@ -92,8 +95,8 @@ impl Report {
         }
     }
 
-    /// For people, several lines.
-    pub(crate) fn text(&self, style: Style, transcript_url: &str) -> String {
+    /// For people, several lines; with where its files and its transcript are when nobody else tells.
+    pub(crate) fn text(&self, style: Style, with_places: bool) -> String {
         let [customer, agent] = self.turns;
         let mut lines = vec![format!(
             "{} {}; turns: {} ({customer} of the customer, {agent} of the agent), {} words",
@@ -131,13 +134,18 @@ impl Report {
         for (code, count) in &self.errors {
             lines.push(style.warning(&format!("  the server reported {} {count} times", clean(code))));
         }
-        for file in &self.files {
-            lines.push(format!("  what was heard: {} (left: the agent's ear, right: the customer's)", file.display()));
+        if with_places {
+            for file in &self.files {
+                lines.push(format!(
+                    "  what was heard: {} (left: the agent's ear, right: the customer's)",
+                    file.display()
+                ));
+            }
+            lines.push(format!("  session {}", self.session_id));
+            let url = &self.transcript_url;
+            lines
+                .push(format!("  transcript: curl -H \"Authorization: Bearer $KALLGLOT_API_KEY\" '{url}?format=text'"));
         }
-        lines.push(format!("  session {}", self.session_id));
-        lines.push(format!(
-            "  transcript: curl -H \"Authorization: Bearer $KALLGLOT_API_KEY\" '{transcript_url}?format=text'"
-        ));
         lines.join("\n")
     }
 
@@ -150,6 +158,7 @@ impl Report {
         json!({
             "event": "summary",
             "session_id": self.session_id,
+            "transcript_url": self.transcript_url,
             "duration_ms": self.duration_ms,
             "turns": pair(self.turns.map(Value::from)),
             "words": self.words,

@@ -60,11 +60,6 @@ impl Script {
         self.cues.is_empty() && self.settled_for_ms(now_ms) >= Some(pause_ms)
     }
 
-    /// Leaves out what has not been said.
-    pub(crate) fn cut(&mut self) {
-        self.cues.clear();
-    }
-
     fn settled_for_ms(&self, now_ms: u64) -> Option<u64> {
         self.settled_since_ms.map(|since| now_ms - since)
     }

@@ -202,11 +202,11 @@ impl Show {
     }
 
     /// The summary.
-    pub(crate) fn report(&mut self, report: &Report, transcript_url: &str) {
+    pub(crate) fn report(&mut self, report: &Report, with_places: bool) {
         if self.is_json() {
             self.json(&report.json());
         } else {
-            let text = report.text(self.style(), transcript_url);
+            let text = report.text(self.style(), with_places);
             self.line(&format!("\n{text}"));
         }
     }

@@ -31,6 +31,8 @@ pub(crate) struct Turn {
     pub(crate) start_ms: u64,
     pub(crate) end_ms: u64,
     pub(crate) confidence: f32,
+    /// When it had been said, as heard here.
+    pub(crate) said_ms: u64,
     /// When the final came.
     pub(crate) arrived_ms: u64,
     /// End of speech to the final text.
@@ -106,10 +108,19 @@ impl Tally {
     }
 
     /// Takes in a message that came at `now_ms` on the socket of `listener`.
-    pub(crate) fn on_message(&mut self, now_ms: u64, listener: Speaker, message: ServerMessage) -> Happened {
+    pub(crate) fn on_message(
+        &mut self,
+        now_ms: u64,
+        listener: Speaker,
+        message: ServerMessage,
+        mouths: &[Mouth; 2],
+    ) -> Happened {
         match message {
             ServerMessage::Partial(segment) => self.on_partial(now_ms, segment),
-            ServerMessage::Final(segment) => self.on_final(now_ms, segment),
+            ServerMessage::Final(segment) => {
+                let mouth = &mouths[segment.speaker.index()];
+                self.on_final(now_ms, segment, mouth)
+            }
             ServerMessage::Audio(output) => self.on_audio(now_ms, listener, &output),
             ServerMessage::Error { code, message, fatal, dropped_ms } => {
                 let is_copy = |(socket, at_ms, text): &(Speaker, u64, String)| {
@@ -152,7 +163,7 @@ impl Tally {
         Happened::Partial(segment)
     }
 
-    fn on_final(&mut self, now_ms: u64, segment: TranscriptMessage) -> Happened {
+    fn on_final(&mut self, now_ms: u64, segment: TranscriptMessage, mouth: &Mouth) -> Happened {
         if self.by_id.contains_key(&segment.id) {
             return Happened::Nothing;
         }
@@ -171,6 +182,7 @@ impl Tally {
                 Mode::AiAgent | Mode::HelpChatVoice => false,
             };
         let index = self.turns.len();
+        let said_ms = mouth.voice_end_near(segment.end_ms).unwrap_or(segment.end_ms);
         self.by_id.insert(segment.id.clone(), index);
         self.turns.push(Turn {
             id: segment.id,
@@ -182,7 +194,8 @@ impl Tally {
             end_ms: segment.end_ms,
             confidence: segment.confidence,
             arrived_ms: now_ms,
-            final_lag_ms: now_ms.saturating_sub(segment.end_ms),
+            said_ms,
+            final_lag_ms: now_ms.saturating_sub(said_ms),
             audio_lag_ms: None,
             spoken,
         });
@@ -204,7 +217,7 @@ impl Tally {
         if turn.audio_lag_ms.is_some() {
             return Happened::Nothing;
         }
-        turn.audio_lag_ms = Some(now_ms.saturating_sub(turn.end_ms));
+        turn.audio_lag_ms = Some(now_ms.saturating_sub(turn.said_ms));
         Happened::Audible(index)
     }
 
@@ -270,24 +283,32 @@ pub(crate) mod tests {
 
     #[test]
     fn lags_are_counted_from_the_end_of_speech() {
+        let mouths = [Mouth::new(), Mouth::new()];
         let mut tally = Tally::new(Mode::BidirectionalTranslation);
         let partial = segment("seg_1", Speaker::Customer, "hello", 500, None);
         let growing = ServerMessage::Partial(partial.clone());
-        assert_eq!(tally.on_message(700, Speaker::Customer, growing.clone()), Happened::Partial(partial));
-        assert_eq!(tally.on_message(701, Speaker::Agent, growing), Happened::Nothing, "the other socket's copy");
+        assert_eq!(tally.on_message(700, Speaker::Customer, growing.clone(), &mouths), Happened::Partial(partial));
+        assert_eq!(
+            tally.on_message(701, Speaker::Agent, growing, &mouths),
+            Happened::Nothing,
+            "the other socket's copy"
+        );
         let whole = ServerMessage::Final(segment("seg_1", Speaker::Customer, "hello world", 1_000, Some("hola mundo")));
-        assert_eq!(tally.on_message(1_300, Speaker::Agent, whole.clone()), Happened::Turn(0));
-        assert_eq!(tally.on_message(1_301, Speaker::Customer, whole), Happened::Nothing);
+        assert_eq!(tally.on_message(1_300, Speaker::Agent, whole.clone(), &mouths), Happened::Turn(0));
+        assert_eq!(tally.on_message(1_301, Speaker::Customer, whole, &mouths), Happened::Nothing);
         assert_eq!(tally.open, [None, None]);
         assert_eq!(
-            tally.on_message(1_310, Speaker::Customer, audio("seg_1", Speaker::Customer, 160)),
+            tally.on_message(1_310, Speaker::Customer, audio("seg_1", Speaker::Customer, 160), &mouths),
             Happened::Nothing
         );
         assert_eq!(
-            tally.on_message(1_320, Speaker::Agent, audio("seg_1", Speaker::Customer, 160)),
+            tally.on_message(1_320, Speaker::Agent, audio("seg_1", Speaker::Customer, 160), &mouths),
             Happened::Audible(0)
         );
-        assert_eq!(tally.on_message(1_340, Speaker::Agent, audio("seg_1", Speaker::Customer, 160)), Happened::Nothing);
+        assert_eq!(
+            tally.on_message(1_340, Speaker::Agent, audio("seg_1", Speaker::Customer, 160), &mouths),
+            Happened::Nothing
+        );
         assert_eq!((tally.turns[0].final_lag_ms, tally.turns[0].audio_lag_ms), (300, Some(320)));
         assert_eq!((tally.ears[0].heard_ms(), tally.ears[1].heard_ms()), (0, 40));
     }
@@ -301,12 +322,13 @@ pub(crate) mod tests {
             100,
             Speaker::Customer,
             ServerMessage::Partial(segment("seg_1", Speaker::Customer, "hello", 90, None)),
+            &mouths,
         );
         assert!(!tally.is_settled(2_000, &mouths), "words are to come");
         let whole = ServerMessage::Final(segment("seg_1", Speaker::Customer, "hello", 1_000, Some("hola")));
-        tally.on_message(1_300, Speaker::Customer, whole);
+        tally.on_message(1_300, Speaker::Customer, whole, &mouths);
         assert!(!tally.is_settled(2_000, &mouths), "audio is to come");
-        tally.on_message(2_000, Speaker::Agent, audio("seg_1", Speaker::Customer, 1_600));
+        tally.on_message(2_000, Speaker::Agent, audio("seg_1", Speaker::Customer, 1_600), &mouths);
         assert!(!tally.is_settled(2_199, &mouths), "it is being heard");
         assert!(tally.is_settled(2_200, &mouths));
     }
@@ -316,7 +338,7 @@ pub(crate) mod tests {
         let mouths = [Mouth::new(), Mouth::new()];
         let mut tally = Tally::new(Mode::BidirectionalTranslation);
         let whole = ServerMessage::Final(segment("seg_1", Speaker::Agent, "hola", 1_000, Some("hello")));
-        tally.on_message(1_300, Speaker::Customer, whole);
+        tally.on_message(1_300, Speaker::Customer, whole, &mouths);
         assert!(!tally.is_settled(1_300 + PATIENCE_MS, &mouths));
         assert!(tally.is_settled(1_301 + PATIENCE_MS, &mouths));
     }
@@ -326,12 +348,13 @@ pub(crate) mod tests {
         let mouths = [Mouth::new(), Mouth::new()];
         let mut tally = Tally::new(Mode::AssistiveTranslation);
         let whole = ServerMessage::Final(segment("seg_1", Speaker::Customer, "hello", 1_000, Some("hola")));
-        tally.on_message(1_300, Speaker::Customer, whole);
+        tally.on_message(1_300, Speaker::Customer, whole, &mouths);
         assert!(tally.is_settled(1_320, &mouths));
     }
 
     #[test]
     fn errors_are_counted_and_a_fatal_one_is_kept() {
+        let mouths = [Mouth::new(), Mouth::new()];
         let mut tally = Tally::new(Mode::BidirectionalTranslation);
         for (listener, fatal) in [(Speaker::Customer, false), (Speaker::Customer, true), (Speaker::Agent, true)] {
             let error = ServerMessage::Error {
@@ -340,7 +363,7 @@ pub(crate) mod tests {
                 fatal,
                 dropped_ms: Some(20),
             };
-            tally.on_message(5, listener, error);
+            tally.on_message(5, listener, error, &mouths);
         }
         assert_eq!(tally.errors["engine_unavailable"], 2);
         assert_eq!(tally.unheard_ms, 40);

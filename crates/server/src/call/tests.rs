@@ -51,6 +51,7 @@ fn plan(server: &FakeServer, cues: Vec<Cue>) -> Plan {
         vocabulary: Default::default(),
         cues,
         microphone: false,
+        made_by: "a test",
         out: None,
     }
 }
@@ -59,6 +60,9 @@ async fn call(plan: Plan, form: Form) -> (Result<Report, CallError>, Output) {
     let output = Output::default();
     let mut show = Show::new(form, false, Box::new(output.clone()));
     let made = tokio::time::timeout(Duration::from_secs(60), make(plan, &mut show)).await.expect("in time");
+    if let Ok(report) = &made {
+        show.report(report, true);
+    }
     drop(show);
     (made, output)
 }

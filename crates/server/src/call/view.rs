@@ -270,6 +270,7 @@ mod tests {
             translation: Some(TranslatedText { language: "es".into(), text: translation.into() }),
             start_ms: 100,
             end_ms: 900,
+            said_ms: 900,
             confidence: 0.9,
             arrived_ms: 1_210,
             final_lag_ms: 310,
