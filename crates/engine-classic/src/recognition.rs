@@ -41,6 +41,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 const SURVEY_AGE_MAX: Duration = Duration::from_secs(60);
 /// How many setups are remembered to find out which ones are common.
 const ASKED_MAX: usize = 8;
+/// How often it is tried to remove the workers' temporary folder: some milliseconds in all.
+const REMOVALS_MAX: usize = 500;
 /// Where Debian's general English model is.
 const ENGLISH_MODEL: &str = "/usr/share/pocketsphinx/model/en-us/en-us.lm.bin";
 
@@ -381,9 +383,15 @@ async fn keep_spare(shared: Weak<Shared>, start: &Start, setup: RecognizerSetup)
 impl Drop for Start {
     fn drop(&mut self) {
         let Some(scratch) = self.scratch.take() else { return };
-        // A worker that is just being killed may still take a file away while the folder is being emptied.
+        // A worker that is just being killed may still put a file into the folder or take one away while it is being emptied.
         let folder = scratch.keep();
-        let _removed = (0..3).any(|_| std::fs::remove_dir_all(&folder).is_ok());
+        let _removed = (0..REMOVALS_MAX).any(|_| {
+            let gone = std::fs::remove_dir_all(&folder).is_ok() || !folder.exists();
+            if !gone {
+                std::thread::yield_now();
+            }
+            gone
+        });
     }
 }
 

@@ -156,6 +156,8 @@ struct Running {
     children: Vec<Child>,
     stdin: ChildStdin,
     stdout: ChildStdout,
+    /// Of the last text, from 1.
+    number: u64,
 }
 
 impl Running {
@@ -184,7 +186,7 @@ impl Running {
         let stdin = children.first_mut().and_then(|child| child.stdin.take());
         let stdout = children.last_mut().and_then(|child| child.stdout.take());
         match (stdin, stdout) {
-            (Some(stdin), Some(stdout)) => Ok(Self { children, stdin, stdout }),
+            (Some(stdin), Some(stdout)) => Ok(Self { children, stdin, stdout, number: 0 }),
             _ => Err(io::Error::other("no pipes")),
         }
     }
@@ -194,7 +196,8 @@ impl Running {
     }
 
     async fn translate(&mut self, text: &str) -> io::Result<String> {
-        let framed = stream::frame(text);
+        self.number += 1;
+        let framed = stream::frame(text, self.number);
         // At the same time: a pipeline that waits for its answer to be read may not read the rest of the text.
         let write = async {
             self.stdin.write_all(&framed).await?;
@@ -221,6 +224,7 @@ impl Running {
             }
         };
         let ((), answer) = tokio::try_join!(write, read)?;
-        String::from_utf8(answer).map(|answer| stream::unframe(&answer)).map_err(io::Error::other)
+        let answer = String::from_utf8(answer).map_err(io::Error::other)?;
+        stream::unframe(&answer, self.number).ok_or_else(|| io::Error::other("no answer to this text"))
     }
 }

@@ -1,14 +1,18 @@
 //! Apertium's stream format, as far as plain text needs it.
 //!
-//! What must stay true: a text framed here makes every program of a pipeline answer with exactly one zero byte.
+//! What must stay true: a text framed here makes every program of a pipeline answer with exactly one zero byte; an answer is taken
+//! only for the text whose number it bears, so that one of another text, or what is left when a program dies, is never taken for it.
 
 /// Characters that mean something in the stream format.
 const SPECIAL: [char; 11] = ['\\', '^', '$', '/', '<', '>', '{', '}', '[', ']', '@'];
-/// Ends a sentence without being part of it: the full stop is what the programs wait for, and the empty bracket marks it as ours.
-const END: &str = ".[]";
+/// Ends a sentence without being part of it: the full stop is what the programs wait for; what is in brackets is formatting to them,
+/// which they pass on as it is.
+fn end(number: u64) -> String {
+    format!(".[{number}]")
+}
 
-/// The bytes to send for a text: escaped, ended, with its zero byte.
-pub(super) fn frame(text: &str) -> Vec<u8> {
+/// The bytes to send for a text: escaped, ended by its number, with its zero byte.
+pub(super) fn frame(text: &str, number: u64) -> Vec<u8> {
     let mut framed = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         match character {
@@ -22,15 +26,17 @@ pub(super) fn frame(text: &str) -> Vec<u8> {
             other => framed.push(other),
         }
     }
-    framed.push_str(END);
+    framed.push_str(&end(number));
     framed.push('\0');
     framed.into_bytes()
 }
 
-/// The text of an answer (without its zero byte): our end taken off, unescaped, without marks, blanks made single.
-pub(super) fn unframe(answer: &str) -> String {
+/// The text of an answer (without its zero byte): our end taken off, unescaped, without marks, blanks made single. None when it is not
+/// the answer to the text of that number.
+pub(super) fn unframe(answer: &str, number: u64) -> Option<String> {
+    let end = end(number);
     let answer = answer.trim_end();
-    let answer = answer.strip_suffix(END).or_else(|| answer.strip_suffix("[]")).unwrap_or(answer);
+    let answer = answer.strip_suffix(&end).or_else(|| answer.strip_suffix(&end[1..]))?;
     let mut text = String::with_capacity(answer.len());
     let mut characters = answer.chars();
     while let Some(character) = characters.next() {
@@ -50,7 +56,7 @@ pub(super) fn unframe(answer: &str) -> String {
         }
         tidy.push_str(word);
     }
-    tidy
+    Some(tidy)
 }
 
 #[cfg(test)]
@@ -62,8 +68,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_framed_text_has_one_zero_byte_and_only_escaped_specials(text in any::<String>()) {
-            let framed = String::from_utf8(frame(&text)).unwrap();
-            let body = framed.strip_suffix(".[]\0").unwrap();
+            let framed = String::from_utf8(frame(&text, 7)).unwrap();
+            let body = framed.strip_suffix(".[7]\0").unwrap();
             let mut characters = body.chars();
             while let Some(character) = characters.next() {
                 if character == '\\' {
@@ -76,25 +82,37 @@ mod tests {
 
         #[test]
         fn what_is_framed_comes_back_but_for_marks_and_blanks(text in any::<String>()) {
-            let framed = frame(&text);
+            let framed = frame(&text, 7);
             let answer = std::str::from_utf8(&framed[..framed.len() - 1]).unwrap();
             let mut marks: String = text.clone();
             marks.retain(|c| !matches!(c, '*' | '#' | '~' | '+' | '_') && !c.is_whitespace() && !c.is_control());
-            let mut back = unframe(answer);
+            let mut back = unframe(answer, 7).unwrap();
             back.retain(|c| !c.is_whitespace());
             prop_assert_eq!(back, marks);
         }
 
         #[test]
         fn any_answer_is_read(answer in any::<String>()) {
-            unframe(&answer);
+            unframe(&answer, 7);
+            unframe(&format!("{answer}.[7]"), 7);
         }
     }
 
     #[test]
     fn marks_of_unknown_words_are_taken_off() {
-        assert_eq!(unframe("Llamaré *Kallglot  #mañana @casa .[]"), "Llamaré Kallglot mañana casa");
-        assert_eq!(unframe("¿Cómo está ?.[]"), "¿Cómo está?");
-        assert_eq!(unframe(r"un \[mensaje\] a \@ana.[]"), "un [mensaje] a @ana");
+        for (answer, text) in [
+            ("Llamaré *Kallglot  #mañana @casa .[1]", "Llamaré Kallglot mañana casa"),
+            ("¿Cómo está ?.[1]", "¿Cómo está?"),
+            (r"un \[mensaje\] a \@ana.[1]", "un [mensaje] a @ana"),
+        ] {
+            assert_eq!(unframe(answer, 1).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn the_answer_to_another_text_or_to_none_is_refused() {
+        for answer in ["", "casa", "casa.[2]", "casa.[11]", "casa.[]", "casa.[1] otra"] {
+            assert_eq!(unframe(answer, 1), None, "{answer}");
+        }
     }
 }
