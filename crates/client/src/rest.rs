@@ -127,6 +127,8 @@ impl Client {
         if key.is_some_and(|key| HeaderValue::from_str(key).is_err() || key.contains(char::is_whitespace)) {
             return Err(ClientError::Key);
         }
+        // The second call and all later ones find it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())

@@ -76,6 +76,8 @@ impl Http {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
+        // The second call and all later ones find it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .default_headers(headers)
             .connect_timeout(Duration::from_millis(limits.connect_ms))

@@ -107,6 +107,10 @@ pub(crate) fn tell_error(show: &mut Show, text: &str) {
 pub(crate) async fn make(plan: Plan, show: &mut Show) -> Result<Report, CallError> {
     let client =
         Client::new(&plan.server, Some(plan.key.reveal())).map_err(|error| CallError::Usage(error.to_string()))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if plan.microphone {
+        microphone::check(&path).map_err(CallError::Usage)?;
+    }
     let mut session = NewSession::new(plan.mode, plan.from.as_str(), plan.to.as_str());
     session.voice = plan.voice.clone();
     session.vocabulary = plan.vocabulary.clone();
@@ -322,6 +326,10 @@ impl Call {
         let unsent_ms: u64 = self.links.iter().map(|link| link.dropped_frames * FRAME_MS).sum();
         let unheard_ms: u64 = self.mouths.iter().map(Mouth::dropped_ms).sum();
         let mut report = Report::of(&session.id, &self.tally, duration_ms, unsent_ms + unheard_ms);
+        let spoken = self.mouths.iter().any(|mouth| mouth.voice_end_ms().is_some());
+        if let (Some(complaint), true, 0) = (&self.tally.complaint, spoken, report.words) {
+            report.failure.get_or_insert(format!("nothing was understood: {complaint}"));
+        }
         let server = client.base_url().as_str().trim_end_matches('/');
         report.transcript_url = format!("{server}/v1/sessions/{}/transcript", session.id);
         let written = self.out.as_deref().map(|path| write_heard(path, &self.tally));

@@ -14,7 +14,7 @@ use kallglot_core::random::RandomSource;
 use kallglot_storage::{Storage, StorageError};
 
 /// What a command works with.
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The opened database.
     pub storage: &'a dyn Storage,
     /// The secret that keys are hashed with; the server must use the same.
@@ -31,7 +31,7 @@ pub struct Context<'a> {
 
 /// Why a command failed. Its text says what to do; the exit code is 1.
 #[derive(Debug, thiserror::Error)]
-pub enum CommandError {
+pub(crate) enum CommandError {
     /// There is no such organization.
     #[error("there is no organization {0}; `kallglot org list` shows which there are")]
     NoOrganization(kallglot_core::id::OrganizationId),

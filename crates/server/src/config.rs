@@ -10,7 +10,8 @@ use toml::{Table, Value};
 pub(crate) const DEFAULTS: &str = include_str!("default.toml");
 const PREFIX: &str = "KALLGLOT_";
 /// Variables with our prefix that are no settings but command-line arguments.
-const ARGUMENTS: &[&str] = &["KALLGLOT_CONFIG", "KALLGLOT_DATA_DIR", "KALLGLOT_API_KEY", "KALLGLOT_SERVER", "KALLGLOT_PUBLIC_URL_FILE"];
+const ARGUMENTS: &[&str] =
+    &["KALLGLOT_CONFIG", "KALLGLOT_DATA_DIR", "KALLGLOT_API_KEY", "KALLGLOT_SERVER", "KALLGLOT_PUBLIC_URL_FILE"];
 
 /// What is wrong with the settings, in a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +111,8 @@ impl Config {
         file: Option<&Path>,
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut table: Table = DEFAULTS.parse().map_err(|error| ConfigError(format!("the built-in settings: {error}")))?;
+        let mut table: Table =
+            DEFAULTS.parse().map_err(|error| ConfigError(format!("the built-in settings: {error}")))?;
         if let Some(path) = file {
             let name = path.display();
             let text = std::fs::read_to_string(path).map_err(|error| ConfigError(format!("{name}: {error}")))?;
@@ -125,7 +127,10 @@ impl Config {
             }
         }
         let config: Self = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-            ConfigError(format!("the settings are not as they must be: {}", error.to_string().trim().replace('\n', " ")))
+            ConfigError(format!(
+                "the settings are not as they must be: {}",
+                error.to_string().trim().replace('\n', " ")
+            ))
         })?;
         config.validate()?;
         Ok(config)
@@ -206,7 +211,9 @@ fn set(table: &mut Table, path: &str, text: &str) -> Result<(), String> {
     *value = match value {
         Value::String(_) => Value::String(text.to_owned()),
         Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| format!("\"{text}\" is no whole number"))?),
-        Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| format!("\"{text}\" is not true or false"))?),
+        Value::Boolean(_) => {
+            Value::Boolean(text.trim().parse().map_err(|_| format!("\"{text}\" is not true or false"))?)
+        }
         _ => return Err(format!("`{}` can only be set in a file", path.replace("__", "."))),
     };
     Ok(())
@@ -232,7 +239,8 @@ mod tests {
 
     #[test]
     fn the_file_overrides_the_defaults_and_the_environment_the_file() {
-        let config = load("[session]\nidle_s = 60\n[log]\nformat = 'json'", &[("KALLGLOT_SESSION__IDLE_S", "70")]).unwrap();
+        let config =
+            load("[session]\nidle_s = 60\n[log]\nformat = 'json'", &[("KALLGLOT_SESSION__IDLE_S", "70")]).unwrap();
         assert_eq!((config.session.idle_s, config.log.format.as_str()), (70, "json"));
         assert_eq!(config.log.filter, "info");
     }

@@ -28,6 +28,8 @@ use crate::serve::{self, Running};
 use crate::{key, org};
 use recordings::{BETWEEN_MS, LINES, SOUNDS};
 
+/// Silence before the first word, as when somebody takes up the receiver.
+const FIRST_PAUSE_MS: u64 = 1_500;
 /// The pause before an answer.
 const ANSWER_PAUSE_MS: u64 = 500;
 /// How long the engine may take to be ready.
@@ -85,9 +87,9 @@ async fn demonstrate(args: &DemoArgs, data_dir: Option<&Path>, show: &mut Show) 
     log_to(&files.join("server.log"), &config.log.filter)?;
 
     show.heading("Kallglot demo: a customer who speaks English and an agent who speaks Spanish, translated live.");
-    show.line("Both voices are a person's (Allison Smith), from Debian's asterisk-core-sounds (CC-BY-SA-3.0), at telephone quality.");
+    show.prose("Both voices are a person's (Allison Smith), from Debian's asterisk-core-sounds (CC-BY-SA-3.0), at telephone quality.");
     let phrases = recordings::phrases(Speaker::Agent);
-    show.line(&format!(
+    show.prose(&format!(
         "English is recognised without help. Spanish is recognised with a list of {} phrases: Debian has no Spanish acoustic model.",
         phrases.len()
     ));
@@ -130,7 +132,7 @@ fn cues(sounds: &Path) -> Result<Vec<Cue>, CallError> {
             samples.extend(call::read_wav(&recordings::path(sounds, line.speaker, prompt))?);
         }
         let when =
-            if cues.is_empty() { When::At(ANSWER_PAUSE_MS) } else { When::Answered { pause_ms: ANSWER_PAUSE_MS } };
+            if cues.is_empty() { When::At(FIRST_PAUSE_MS) } else { When::Answered { pause_ms: ANSWER_PAUSE_MS } };
         cues.push(Cue { speaker: line.speaker, when, samples });
     }
     Ok(cues)
@@ -174,7 +176,7 @@ async fn on_server(
     let client =
         Client::new(&running.base_url(), Some(secret.reveal())).map_err(|error| failed("the client")(&error))?;
     wait_until_ready(&client).await?;
-    show.line(&format!(
+    show.prose(&format!(
         "A server runs at {}, its organization and test key are made. The call begins.\n",
         running.base_url()
     ));
@@ -294,7 +296,7 @@ fn tell_results(root: &Path, files: &Path, report: &Report, secret: &Secret, sho
     show.line("");
     show.heading("Next, on the same data:");
     show.line(&format!("  {program} serve --data-dir {root}"));
-    show.line(
+    show.prose(
         "and in another terminal (the key is the demo's; `kallglot org create` and `kallglot key create` make others):",
     );
     show.line(&format!("  export KALLGLOT_API_KEY={}", secret.reveal()));

@@ -10,7 +10,10 @@ use kallglot_engine::scripted::{self, Script};
 use kallglot_engine::{Engine, EngineError};
 use kallglot_engine_classic::{Classic, ClassicConfig, WorkerCommand};
 
+use kallglot_engine_openai::{OpenAiConfig, Secret};
+
 use crate::config::{Config, Part};
+use crate::platform::SystemRandom;
 
 /// Makes the engines. Returns at once: models load in the background.
 pub(crate) fn start(config: &Config) -> Result<EngineRouter, EngineError> {
@@ -23,7 +26,7 @@ pub(crate) fn start(config: &Config) -> Result<EngineRouter, EngineError> {
         ..CascadeConfig::default()
     };
     let uses = |part: Part| config.engine.iter().any(|e| [e.recognizer, e.translator, e.synthesizer].contains(&part));
-    let classic = if uses(Part::Classic) { Some(classic(config)?) } else { None };
+    let classic = if uses(Part::Classic) { Some(classic(config)) } else { None };
     let openai = if uses(Part::OpenAi) { Some(openai(config)?) } else { None };
     let scripted = uses(Part::Scripted).then(|| Arc::new(scripted::Scripted::new(Script::default())));
     let missing = || EngineError::Unavailable("a part of an engine is not set up".into());
@@ -49,14 +52,14 @@ pub(crate) fn start(config: &Config) -> Result<EngineRouter, EngineError> {
     Ok(EngineRouter::new(engines))
 }
 
-fn classic(config: &Config) -> Result<Classic, EngineError> {
-    let program = std::env::current_exe()
-        .map_err(|error| EngineError::Unavailable(format!("this program's own file can't be found: {error}")))?;
+fn classic(config: &Config) -> Classic {
+    // This program as it was started, also when its file has been replaced since.
+    let program = "/proc/self/exe".into();
     let mut classic = ClassicConfig::new(WorkerCommand { program, args: vec!["engine-worker".into()] });
     if config.classic.recognizers_max > 0 {
         classic.recognition.recognizers_max = config.classic.recognizers_max;
     }
-    Ok(Classic::start(classic))
+    Classic::start(classic)
 }
 
 /// The parts that an OpenAI-compatible server does.
@@ -66,6 +69,22 @@ struct OpenAi {
     synthesizer: Option<Arc<dyn Synthesizer>>,
 }
 
-fn openai(_config: &Config) -> Result<OpenAi, EngineError> {
-    Err(EngineError::Unavailable("not wired yet".into()))
+fn openai(config: &Config) -> Result<OpenAi, EngineError> {
+    let settings = &config.openai;
+    let model = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+    let openai = OpenAiConfig {
+        api_key: Some(settings.api_key.clone()).filter(|key| !key.is_empty()).map(Secret::new),
+        transcription_model: model(&settings.transcription_model),
+        translation_model: model(&settings.translation_model),
+        speech_model: model(&settings.speech_model),
+        voice: settings.voice.clone(),
+        ..OpenAiConfig::new(&settings.base_url)
+    };
+    let server = kallglot_engine_openai::OpenAi::new(openai, Arc::new(SystemRandom))
+        .map_err(|wrong| EngineError::Unavailable(format!("`openai.{}` must be {}", wrong.key, wrong.allowed)))?;
+    Ok(OpenAi {
+        recognizer: server.recognizer().map(|part| Arc::new(part) as _),
+        translator: server.translator().map(|part| Arc::new(part) as _),
+        synthesizer: server.synthesizer().map(|part| Arc::new(part) as _),
+    })
 }

@@ -21,7 +21,7 @@ const EFFECTIVE_WITHIN_S: u64 = 1;
 
 /// `kallglot key …`
 #[derive(Debug, Args)]
-pub struct KeyArgs {
+pub(crate) struct KeyArgs {
     #[command(subcommand)]
     command: KeyCommand,
 }
@@ -129,7 +129,7 @@ fn grace_s(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// See [`CommandError`]; nothing was changed then.
-pub async fn run(args: KeyArgs, context: &mut Context<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(args: KeyArgs, context: &mut Context<'_>) -> Result<(), CommandError> {
     match args.command {
         KeyCommand::Create(args) => create(args, context).await,
         KeyCommand::List(args) => list(args, context).await,

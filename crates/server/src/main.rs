@@ -27,12 +27,16 @@ use crate::platform::{SystemClock, SystemRandom, secret};
 
 /// Two people who share no language talk on a call; each hears the other in their own language.
 #[derive(Parser)]
-#[command(name = "kallglot", version, after_help = "Examples:
+#[command(
+    name = "kallglot",
+    version,
+    after_help = "Examples:
   kallglot demo                                      hear what it does, in a minute
   kallglot org create --name Acme                    make an organization
   kallglot key create --org ORG --env test           make an API key for it
   kallglot serve                                     run the server on 127.0.0.1:8080
-  kallglot call --key KEY --file speech.wav --from en --to es --out heard.wav")]
+  kallglot call --key KEY --file speech.wav --from en --to es --out heard.wav"
+)]
 struct CommandLine {
     #[command(flatten)]
     common: Common,

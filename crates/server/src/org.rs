@@ -18,7 +18,7 @@ use crate::command::{CommandError, Context, name, properties, rfc3339, table};
 
 /// `kallglot org …`
 #[derive(Debug, Args)]
-pub struct OrgArgs {
+pub(crate) struct OrgArgs {
     #[command(subcommand)]
     command: OrgCommand,
 }
@@ -171,7 +171,7 @@ fn plan(text: &str) -> Result<Plan, String> {
 ///
 /// # Errors
 /// See [`CommandError`]; nothing was changed then.
-pub async fn run(args: OrgArgs, context: &mut Context<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(args: OrgArgs, context: &mut Context<'_>) -> Result<(), CommandError> {
     let storage = context.storage;
     let (id, changed, what) = match args.command {
         OrgCommand::Create(args) => return create(args, context).await,

@@ -52,7 +52,9 @@ pub(crate) enum SecretError {
         source: io::Error,
     },
     /// The file is not one of ours.
-    #[error("{path} does not hold a secret (64 hexadecimal digits). If it was damaged, restore it from a backup: without it, API keys can't be checked.")]
+    #[error(
+        "{path} does not hold a secret (64 hexadecimal digits). If it was damaged, restore it from a backup: without it, API keys can't be checked."
+    )]
     Damaged {
         /// The file.
         path: String,

@@ -101,7 +101,7 @@ impl CallArgs {
     /// # Errors
     /// Something that was given can't be used: all of it is found before a server is asked for anything.
     pub(crate) fn plan(self) -> Result<Plan, CallError> {
-        let key = self.key.ok_or_else(|| {
+        let key = self.key.filter(|key| !key.reveal().is_empty()).ok_or_else(|| {
             CallError::Usage(
                 "no API key: give one with --key or in KALLGLOT_API_KEY (make one with `kallglot key create --org ORG --env test`)".into(),
             )
@@ -258,6 +258,12 @@ mod tests {
         assert!(usage(&["--microphone", "--out", "/nowhere/at/all.wav"]).contains("/nowhere/at"));
         assert!(usage(&["--microphone", "--from", "english please"]).contains("BCP 47"));
         assert!(usage(&["--microphone", "--mode", "shouting"]).contains("assistive_translation"));
+    }
+
+    #[test]
+    fn an_empty_key_is_none() {
+        let empty = Command::try_parse_from(["call", "--key", "", "--microphone"]).unwrap().call.plan();
+        assert!(matches!(empty, Err(CallError::Usage(reason)) if reason.contains("kallglot key create")));
     }
 
     #[test]

@@ -50,9 +50,18 @@ fn find(path: &OsStr) -> Option<(&'static str, &'static [&'static str])> {
     PROGRAMS.into_iter().find(|(program, _)| std::env::split_paths(path).any(|folder| folder.join(program).is_file()))
 }
 
-/// Which programs would do.
-pub(crate) fn programs() -> String {
-    PROGRAMS.map(|(program, _)| program).join(", ")
+/// Checks that there is one.
+///
+/// # Errors
+/// There is none; says what to do.
+pub(crate) fn check(path: &OsStr) -> Result<(), String> {
+    find(path).map(drop).ok_or_else(|| {
+        format!(
+            "no program that can record was found (one of {}). Install one, for example with `apt-get install alsa-utils`, or give a \
+             recording with --file",
+            PROGRAMS.map(|(program, _)| program).join(", ")
+        )
+    })
 }
 
 impl Microphone {
@@ -61,13 +70,8 @@ impl Microphone {
     /// # Errors
     /// None of the programs is there, or it does not start; says what to do.
     pub(crate) fn open(path: &OsStr) -> Result<(Self, mpsc::Receiver<Vec<i16>>), String> {
-        let Some((program, arguments)) = find(path) else {
-            return Err(format!(
-                "no program that can record was found (one of {}). Install one, for example with `apt-get install alsa-utils`, or give \
-                 a recording with --file",
-                programs()
-            ));
-        };
+        check(path)?;
+        let Some((program, arguments)) = find(path) else { return Err("the program that can record is gone".into()) };
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())

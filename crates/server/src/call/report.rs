@@ -105,10 +105,9 @@ impl Report {
             customer + agent,
             self.words
         )];
-        lines.push(format!("  end of speech → final text            {}", self.final_lag.text()));
-        lines.push(
-            format!("  end of speech → first translated audio {}", self.audio_lag.text()).replace("audio  ", "audio "),
-        );
+        for (what, lag) in [("final text", self.final_lag), ("first translated audio", self.audio_lag)] {
+            lines.push(format!("  end of speech → {what:<22}  {}", lag.text()));
+        }
         for speaker in [Speaker::Customer, Speaker::Agent] {
             let party = speaker.index();
             if self.heard_ms[party] > 0 {

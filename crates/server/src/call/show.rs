@@ -109,6 +109,12 @@ impl Show {
         }
     }
 
+    /// A sentence, wrapped at words in a terminal. Not for machines.
+    pub(crate) fn prose(&mut self, text: &str) {
+        let lines = self.style().wrapped(text);
+        self.line(&lines);
+    }
+
     /// A line that stands out. Not for machines.
     pub(crate) fn heading(&mut self, text: &str) {
         let text = self.style().bold(text);

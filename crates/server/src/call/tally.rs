@@ -77,6 +77,8 @@ pub(crate) struct Tally {
     pub(crate) errors: BTreeMap<String, u64>,
     /// The last error that ends the call.
     pub(crate) fatal: Option<String>,
+    /// The last error's message.
+    pub(crate) complaint: Option<String>,
     /// The last error, by which socket and when it came: both sockets bring what is said to all.
     last_error: Option<(Speaker, u64, String)>,
     pub(crate) ended: Option<String>,
@@ -99,6 +101,7 @@ impl Tally {
             unheard_ms: 0,
             errors: BTreeMap::new(),
             fatal: None,
+            complaint: None,
             last_error: None,
             ended: None,
             reconnections: 0,
@@ -130,6 +133,7 @@ impl Tally {
                     return Happened::Nothing;
                 }
                 self.last_error = Some((listener, now_ms, message.clone()));
+                self.complaint = Some(message.clone());
                 self.unheard_ms += dropped_ms.unwrap_or(0);
                 *self.errors.entry(code.clone()).or_default() += 1;
                 if fatal {

@@ -57,6 +57,11 @@ impl Style {
         self.paint("1", text)
     }
 
+    /// Lines that fit, broken at words.
+    pub(crate) fn wrapped(self, text: &str) -> String {
+        self.width.map_or_else(|| text.to_owned(), |width| wrap(text, width).join("\n"))
+    }
+
     /// A warning.
     pub(crate) fn warning(self, text: &str) -> String {
         self.paint("33", &clean(text))
