@@ -1,6 +1,7 @@
 //! Measures how well telephone speech is recognised, and trains the network that helps with it.
 //!
-//! `kallglot-bench-speech table [--limit N] [--languages en,es] [--out FILE]` prints the tables of this folder's README, row by row;
+//! `kallglot-bench-speech table [--limit N] [--languages en,es] [--rows TEXT] [--out FILE]` prints the table of this folder's README,
+//! row by row (only the rows whose name holds TEXT);
 //! `kallglot-bench-speech train FOLDER` writes the network's weights and the telephone's mean; `kallglot-bench-speech heard LANGUAGE KIND [--limit N]` shows each
 //! prompt beside what was heard.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -75,14 +76,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {
-    const USAGE: &str = "usage: table [--limit N] [--languages en,es,it,fr] [--out FILE] | train FOLDER | heard LANGUAGE general|listed|only|half [--limit N]";
+    const USAGE: &str = "usage: table [--limit N] [--languages en,es,it,fr] [--rows TEXT] [--out FILE] | train FOLDER | heard LANGUAGE general|listed|only|half [--limit N]";
     let option = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1).map(String::as_str)
     };
     let limit = option("--limit").map_or(Ok(usize::MAX), str::parse).map_err(|_| USAGE.to_owned())?;
     match arguments.first().map(String::as_str) {
-        Some("table") => table(limit, option("--languages").unwrap_or("en,es,it,fr"), option("--out")),
+        Some("table") => {
+            let languages = option("--languages").unwrap_or("en,es,it,fr");
+            table(limit, languages, option("--rows").unwrap_or(""), option("--out"))
+        }
         Some("train") => {
             let folder = Path::new(arguments.get(1).ok_or(USAGE)?);
             let trained = train::train()?;
@@ -110,12 +114,13 @@ fn run(arguments: &[String]) -> Result<(), String> {
     }
 }
 
-fn table(limit: usize, languages: &str, out: Option<&str>) -> Result<(), String> {
+fn table(limit: usize, languages: &str, rows: &str, out: Option<&str>) -> Result<(), String> {
     let mut text = String::from(
         "| language | decoder | prompts | WER % | exact % | CPU s per s | `end()` ms, median | p95 | `open()` ms |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     print!("{text}");
-    for row in ROWS.iter().filter(|row| languages.split(',').any(|language| language == row.language)) {
+    let wanted = |row: &&Row| languages.split(',').any(|language| language == row.language) && row.says.contains(rows);
+    for row in ROWS.iter().filter(wanted) {
         let all = match prompts::load(row.language) {
             Ok(all) => all,
             Err(message) => {

@@ -244,10 +244,12 @@ fn closed_vocabulary(
     for (option, value) in [("-beam", "1e-80"), ("-pbeam", "1e-80"), ("-wbeam", "1e-60")] {
         options.push((option, value.into()));
     }
-    let mut raw = RawDecoder::new(libraries, options)?;
     let singles = closed.words.iter().map(|word| vec![word.clone()]);
     let phrases: Vec<_> = closed.phrases.iter().cloned().chain(singles).collect();
-    raw.set_grammar(&grammar(&phrases))?;
+    fs::write(file(folder, "phrases.fsg"), grammar(&phrases, |token| closed.pronunciations(token)))?;
+    options.push(("-fsg", file(folder, "phrases.fsg")));
+    options.push(("-fsgusealtpron", "no".into()));
+    let raw = RawDecoder::new(libraries, options)?;
     Ok((raw, Vocabulary::Closed(closed)))
 }
 

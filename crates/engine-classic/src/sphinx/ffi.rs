@@ -51,7 +51,6 @@ functions!(Decoding {
     ps_get_logmath: fn(*mut Opaque) -> *mut Opaque;
     ps_get_config: fn(*mut Opaque) -> *mut Opaque;
     ps_set_lm: fn(*mut Opaque, *const c_char, *mut Opaque) -> c_int;
-    ps_set_jsgf_string: fn(*mut Opaque, *const c_char, *const c_char) -> c_int;
     ps_set_search: fn(*mut Opaque, *const c_char) -> c_int;
     ps_start_utt: fn(*mut Opaque) -> c_int;
     ps_process_raw: fn(*mut Opaque, *const i16, usize, c_int, c_int) -> c_int;
@@ -150,17 +149,6 @@ impl RawDecoder {
 
     fn decoding(&self) -> &Decoding {
         &self.libraries.decoding
-    }
-
-    /// Uses a grammar in JSGF, whose words must be in the dictionary.
-    pub(super) fn set_grammar(&mut self, jsgf: &str) -> Result<(), SphinxError> {
-        let (name, text) = (c_string("grammar")?, c_string(jsgf)?);
-        // SAFETY: the library copies both strings.
-        let failed = unsafe {
-            (self.decoding().ps_set_jsgf_string)(self.decoder.as_ptr(), name.as_ptr(), text.as_ptr()) != 0
-                || (self.decoding().ps_set_search)(self.decoder.as_ptr(), name.as_ptr()) != 0
-        };
-        if failed { Err(SphinxError::Decoder("the phrase list could not be made a grammar")) } else { Ok(()) }
     }
 
     /// Uses several language models at once, each with its share of the probability.

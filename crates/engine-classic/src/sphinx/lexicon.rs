@@ -89,7 +89,8 @@ pub(super) struct Closed {
     pub(super) phrases: Vec<Vec<String>>,
     /// The tokens of the single words.
     pub(super) words: Vec<String>,
-    spellings: Vec<String>,
+    /// Words in the order of their tokens' numbers, and how many pronunciations they have.
+    spellings: Vec<(String, usize)>,
 }
 
 impl Closed {
@@ -104,9 +105,14 @@ impl Closed {
             }
         }
         let sounds = pronunciations(language, &spellings)?;
+        let counted = |word: String| {
+            let count = sounds.get(&word).map_or(0, Vec::len);
+            (word, count)
+        };
+        let spellings = spellings.into_iter().map(counted).collect();
         let mut closed = Closed { spellings, ..Closed::default() };
         let mut tokens: HashMap<&str, String> = HashMap::new();
-        for (index, spelling) in closed.spellings.iter().enumerate() {
+        for (index, (spelling, _)) in closed.spellings.iter().enumerate() {
             if let Some(sounds) = sounds.get(spelling) {
                 let token = format!("w{index}");
                 write_entry(&mut closed.dictionary, &token, sounds);
@@ -123,10 +129,19 @@ impl Closed {
         Ok(closed)
     }
 
+    fn word(&self, token: &str) -> Option<&(String, usize)> {
+        let plain = token.split('(').next()?;
+        self.spellings.get(plain.strip_prefix('w')?.parse::<usize>().ok()?)
+    }
+
     /// The spelling behind a token; none for what isn't one.
     pub(super) fn spelling(&self, token: &str) -> Option<&str> {
-        let plain = token.split('(').next()?;
-        self.spellings.get(plain.strip_prefix('w')?.parse::<usize>().ok()?).map(String::as_str)
+        self.word(token).map(|(spelling, _)| spelling.as_str())
+    }
+
+    /// How many pronunciations a token has.
+    pub(super) fn pronunciations(&self, token: &str) -> usize {
+        self.word(token).map_or(0, |(_, count)| *count)
     }
 }
 
