@@ -127,8 +127,7 @@ impl Client {
         if key.is_some_and(|key| HeaderValue::from_str(key).is_err() || key.contains(char::is_whitespace)) {
             return Err(ClientError::Key);
         }
-        // The second call and all later ones find it installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_tls();
         let http = reqwest::Client::builder()
             .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -279,6 +278,12 @@ impl Client {
         let base = self.base_url.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}{path}")).map_err(|_| ClientError::Address { url: format!("{base}{path}") })
     }
+}
+
+/// Chooses who does TLS's cryptography, for the whole process.
+pub(crate) fn install_tls() {
+    // The second call and all later ones find it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The innermost reason of an error: what a person can act on ("Connection refused"), without the address's repetition.

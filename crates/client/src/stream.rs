@@ -18,7 +18,7 @@ use url::Url;
 
 use crate::error::{ApiError, ConnectError};
 use crate::message::ServerMessage;
-use crate::rest::deepest;
+use crate::rest::{deepest, install_tls};
 
 /// Longest wait for the upgrade.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -130,6 +130,7 @@ impl Stream {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        install_tls();
         // Nagle's algorithm would hold 20 ms frames back.
         let connecting = connect_async_with_config(request, Some(config), true);
         let (socket, _) = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
