@@ -7,6 +7,8 @@ pub mod api_key;
 pub mod clock;
 pub mod edition;
 pub mod error_code;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod id;
 pub mod language;
 pub mod organization;

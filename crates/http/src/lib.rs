@@ -5,6 +5,8 @@
 
 mod body;
 mod context;
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod health;
 mod languages;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use kallglot_app::live::Hub;
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::{App, AppConfig, upkeep};
@@ -141,6 +142,12 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         },
     });
     let stopped = stop.clone();
+    // Without this, small frames wait until the client has acknowledged those before.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection sends with delay");
+        }
+    });
     tasks.spawn(async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(listener, service).with_graceful_shutdown(stopped.cancelled_owned());

@@ -155,6 +155,8 @@ impl LiveSession {
     pub(super) async fn run(mut self) {
         let mut armed = Instant::now() + PARK_AFTER;
         let mut timer = Box::pin(tokio::time::sleep_until(armed));
+        // One for the whole session: each new one takes a lock that all sessions share.
+        let mut stopped = Box::pin(self.stop.clone().cancelled_owned());
         loop {
             let step = {
                 let [customer, agent] = &mut self.parties;
@@ -165,7 +167,7 @@ impl LiveSession {
                     event = agent.next(), if listen => Step::Party(Speaker::Agent, event),
                     written = self.writes.next() => Step::Written(written),
                     () = &mut timer => Step::Timer,
-                    () = self.stop.cancelled(), if self.closing.as_ref().is_none_or(|c| c.why == Why::Parked) => Step::Stop,
+                    () = &mut stopped, if self.closing.as_ref().is_none_or(|c| c.why == Why::Parked) => Step::Stop,
                 }
             };
             let now = Instant::now();
@@ -374,10 +376,9 @@ impl LiveSession {
     fn pass_on(&mut self, speaker: Speaker, samples: &[i16]) {
         let target = speaker.other();
         for samples in samples.chunks(PASSED_SAMPLES_MAX) {
-            let mut mulaw = Vec::with_capacity(samples.len());
-            g711::encode_mulaw_into(samples, &mut mulaw);
+            let mulaw = samples.iter().map(|&sample| g711::linear_to_mulaw(sample)).collect();
             let sequence = self.parties[target.index()].playout.next_sequence();
-            self.send(AudioOut { sequence, speaker, target, translation_of: None, mulaw: mulaw.into() });
+            self.send(AudioOut { sequence, speaker, target, translation_of: None, mulaw });
         }
     }
 
@@ -628,9 +629,9 @@ impl LiveSession {
 
     fn close(&mut self, why: Why, reply: Option<oneshot::Sender<Session>>, now: Instant) {
         match &mut self.closing {
-            // An end is stronger than being parked or shut down.
+            // An end is stronger than being parked or shut down; being parked is the weakest.
             Some(closing) => {
-                if matches!(why, Why::End(_)) && !matches!(closing.why, Why::End(_)) {
+                if closing.why == Why::Parked || (matches!(why, Why::End(_)) && closing.why == Why::Shutdown) {
                     closing.why = why;
                 }
                 closing.replies.extend(reply);

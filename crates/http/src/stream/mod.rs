@@ -1,7 +1,7 @@
 //! `/v1/sessions/{id}/connect`: the WebSocket on which a call's audio and text go (contract section 11).
 
 mod socket;
-mod wire;
+pub(crate) mod wire;
 
 use std::time::Duration;
 

@@ -70,7 +70,7 @@ impl Stream {
             }
         };
         let told = Outgoing::Error { code, message: code.row().message.into(), fatal: true };
-        if let Some(json) = wire::write(self.session, &told) {
+        if let Some(json) = wire::write(&self.session.to_string(), &told) {
             let _ = socket.send(Message::Text(json.into())).await;
         }
         let _ = socket.send(close_message(close)).await;
@@ -79,29 +79,40 @@ impl Stream {
 
     async fn write(&self, mut sink: SplitSink<WebSocket, Message>, outbox: &Outbox, shared: &Shared) {
         let config = &self.state.stream;
+        let session_id = self.session.to_string();
         let mut batch = Vec::new();
+        let mut told_at = Instant::now();
+        // Moved only when it fires: a timer that is set anew with every message costs more than the message.
+        let mut ping = std::pin::pin!(tokio::time::sleep(config.ping_every));
         loop {
             tokio::select! {
                 () = outbox.take(&mut batch) => {}
-                () = tokio::time::sleep(config.ping_every) => {
+                () = &mut ping => {
+                    let now = Instant::now();
+                    let due = told_at + config.ping_every;
+                    if now < due {
+                        ping.as_mut().reset(due);
+                        continue;
+                    }
+                    ping.as_mut().reset(now + config.ping_every);
                     let silent = shared.last_seen.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
                     if silent >= config.idle_max {
                         outbox.push(Outgoing::Close(CloseCode::Idle));
-                    } else if !self.flush(&mut sink, vec![Message::Ping(axum::body::Bytes::new())]).await {
+                    } else if !self.flush(&mut sink, [Message::Ping(axum::body::Bytes::new())]).await {
                         return;
                     }
                     continue;
                 }
             }
+            told_at = Instant::now();
             let mut closes = false;
             let messages = batch.drain(..).filter_map(|message| match message {
                 Outgoing::Close(code) => {
                     closes = true;
                     Some(close_message(code))
                 }
-                message => wire::write(self.session, &message).map(|json| Message::Text(json.into())),
+                message => wire::write(&session_id, &message).map(|json| Message::Text(json.into())),
             });
-            let messages: Vec<Message> = messages.collect();
             if !self.flush(&mut sink, messages).await {
                 shared.gone.store(true, Ordering::Relaxed);
                 return;
@@ -113,7 +124,11 @@ impl Stream {
     }
 
     /// Sends all with one flush. False when the client is gone or does not read.
-    async fn flush(&self, sink: &mut SplitSink<WebSocket, Message>, messages: Vec<Message>) -> bool {
+    async fn flush(
+        &self,
+        sink: &mut SplitSink<WebSocket, Message>,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> bool {
         let sending = async {
             for message in messages {
                 sink.feed(message).await?;

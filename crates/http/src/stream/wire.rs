@@ -7,16 +7,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kallglot_app::live::{AudioOut, Outgoing, SegmentText};
 use kallglot_core::error_code::ErrorCode;
-use kallglot_core::id::SessionId;
 use kallglot_core::session::Speaker;
 use serde::{Deserialize, Serialize};
 
 /// Shortest and longest frame of audio, in samples (10 to 1000 ms; one byte each in mu-law).
-const FRAME_SAMPLES: std::ops::RangeInclusive<usize> = 80..=8_000;
+pub(crate) const FRAME_SAMPLES: std::ops::RangeInclusive<usize> = 80..=8_000;
+
+/// Most of a parser's reason that a client is told.
+const REASON_CHARS_MAX: usize = 200;
 
 /// A message from a client.
 #[derive(Debug, PartialEq)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     Audio { sequence: u64, speaker: Option<Speaker>, mulaw: Vec<u8> },
     Ping,
     End,
@@ -24,7 +26,7 @@ pub(super) enum Incoming {
 
 /// Why a message is not taken.
 #[derive(Debug, PartialEq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// It is no message of the protocol; ten of them close the stream.
     Malformed(String),
     /// Its audio has another format; the stream goes on.
@@ -53,10 +55,13 @@ struct Audio<'a> {
 }
 
 /// Reads one text frame.
-pub(super) fn read(text: &str) -> Result<Incoming, Refusal> {
+pub(crate) fn read(text: &str) -> Result<Incoming, Refusal> {
     let malformed = |message: String| Refusal::Malformed(message);
-    let message: Message<'_> =
-        serde_json::from_str(text).map_err(|error| malformed(format!("The message is not as it must be: {error}.")))?;
+    let message: Message<'_> = serde_json::from_str(text).map_err(|error| {
+        // It may quote what was sent, however long that is.
+        let reason: String = error.to_string().chars().take(REASON_CHARS_MAX).collect();
+        malformed(format!("The message is not as it must be: {reason}."))
+    })?;
     match message.r#type.as_ref() {
         "audio.input" => {
             let sequence =
@@ -110,16 +115,21 @@ fn read_audio(audio: &Audio<'_>) -> Result<Vec<u8>, Refusal> {
 #[serde(tag = "type")]
 enum Told<'a> {
     #[serde(rename = "session.ready")]
-    Ready { session_id: String, mode: &'static str, source_language: Option<&'a str>, target_language: Option<&'a str> },
+    Ready {
+        session_id: &'a str,
+        mode: &'static str,
+        source_language: Option<&'a str>,
+        target_language: Option<&'a str>,
+    },
     #[serde(rename = "transcript.partial")]
     Partial(Text<'a>),
     #[serde(rename = "transcript.final")]
     Final(Text<'a>),
     #[serde(rename = "pong")]
-    Pong { session_id: String },
+    Pong { session_id: &'a str },
     #[serde(rename = "session.error")]
     Error {
-        session_id: String,
+        session_id: &'a str,
         code: &'static str,
         message: &'a str,
         fatal: bool,
@@ -127,12 +137,12 @@ enum Told<'a> {
         dropped_ms: Option<u64>,
     },
     #[serde(rename = "session.ended")]
-    Ended { session_id: String, reason: &'static str },
+    Ended { session_id: &'a str, reason: &'static str },
 }
 
 #[derive(Serialize)]
 struct Text<'a> {
-    session_id: String,
+    session_id: &'a str,
     id: String,
     speaker: &'static str,
     language: &'a str,
@@ -151,10 +161,9 @@ struct Translation<'a> {
 }
 
 /// Writes one message; none for a close, which is not a text frame.
-pub(super) fn write(session: SessionId, message: &Outgoing) -> Option<String> {
-    let session_id = session.to_string();
+pub(super) fn write(session_id: &str, message: &Outgoing) -> Option<String> {
     let told = match message {
-        Outgoing::Audio(audio) => return Some(write_audio(&session_id, audio)),
+        Outgoing::Audio(audio) => return Some(write_audio(session_id, audio)),
         Outgoing::Close(_) => return None,
         Outgoing::Ready { session_id: _, mode, source_language, target_language } => Told::Ready {
             session_id,
@@ -181,7 +190,7 @@ pub(super) fn write(session: SessionId, message: &Outgoing) -> Option<String> {
     serde_json::to_string(&told).ok()
 }
 
-fn segment(session_id: String, text: &SegmentText) -> Text<'_> {
+fn segment<'a>(session_id: &'a str, text: &'a SegmentText) -> Text<'a> {
     Text {
         session_id,
         id: text.id.to_string(),

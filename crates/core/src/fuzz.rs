@@ -1,0 +1,67 @@
+//! What fuzzers feed with arbitrary bytes: each function panics exactly when a promise of its module is broken.
+
+use jiff::Timestamp;
+
+use crate::api_key::{self, Pepper};
+use crate::id::SessionId;
+use crate::session::Environment;
+use crate::stream_token::{self, Claims, StreamTokenSecret, TokenRefusal};
+
+const SECRET: StreamTokenSecret = StreamTokenSecret::new([7; 32]);
+const PEPPER: Pepper = Pepper::new([9; 32]);
+const SESSION: SessionId = SessionId::from_bits(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+
+/// Verifies the bytes as a stream token; then takes them for changes to a real one: place and new byte, two bytes each.
+pub fn stream_token(bytes: &[u8]) {
+    let Ok(expires_at) = Timestamp::from_second(1_000) else { return };
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        // The fuzzer does not know the secret; it can't sign.
+        assert_eq!(stream_token::verify(&SECRET, text, Timestamp::UNIX_EPOCH), Err(TokenRefusal::Invalid));
+        if let Ok(id) = text.parse::<SessionId>() {
+            assert_eq!(id.to_string(), text);
+        }
+    }
+    let token = stream_token::issue(&SECRET, SESSION, Environment::Live, expires_at);
+    let mut changed = token.clone().into_bytes();
+    for &[place, byte] in bytes.as_chunks::<2>().0 {
+        let place = usize::from(place) % changed.len();
+        changed[place] = byte;
+    }
+    let Ok(changed) = String::from_utf8(changed) else { return };
+    let claims = Claims { session: SESSION, environment: Environment::Live, expires_at };
+    let expected = if changed == token { Ok(claims) } else { Err(TokenRefusal::Invalid) };
+    assert_eq!(stream_token::verify(&SECRET, &changed, Timestamp::UNIX_EPOCH), expected);
+}
+
+/// Reads the bytes as an API key, as they are and with a right prefix in front.
+pub fn api_key(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for text in [text.to_owned(), format!("sk_live_{text}"), format!("sk_test_{text}")] {
+        if let Ok(parsed) = api_key::parse(&text) {
+            assert_eq!(parsed.secret.expose(), text);
+            assert!(text.starts_with(api_key::prefix(parsed.environment)));
+            assert!(text.ends_with(parsed.secret.last4()));
+            let again = api_key::parse(&text).map(|again| again.secret.hash(&PEPPER));
+            assert!(again.is_ok_and(|again| again == parsed.secret.hash(&PEPPER)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_break_no_promise(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            super::stream_token(&bytes);
+            super::api_key(&bytes);
+        }
+
+        #[test]
+        fn what_looks_like_a_secret_breaks_no_promise(text in "[a-zA-Z0-9_]{30,50}") {
+            super::stream_token(text.as_bytes());
+            super::api_key(text.as_bytes());
+        }
+    }
+}
