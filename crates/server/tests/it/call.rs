@@ -18,11 +18,11 @@ fn record(path: &Path, voices_ms: &[usize]) {
         kallglot_audio::g711::decode_mulaw_into(&voice_mulaw(voice_ms), &mut samples);
         samples.resize(samples.len() + 8_000, 0);
     }
-    std::fs::write(path, wav::mono_file(&samples, 8_000)).unwrap();
+    std::fs::write(path, wav::mono_file(&samples, 8_000)).expect("a file");
 }
 
 fn events(stdout: &str) -> Vec<Value> {
-    stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 #[tokio::test]
