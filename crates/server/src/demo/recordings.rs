@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn phrases_are_sentences_each_once() {
         let own = phrase_list(Speaker::Agent, "");
-        let others = "; comment\nbeep: [tono simple]\nvm-goodbye: hasta pronto.\nvm-sorry: Lo siento, no comprendi su respuesta.\n\
+        let others = "; comment\nbeep: [tono simple]\nvm-goodbye: hasta pronto.\ntt-weasels: Las comadrejas se han comido nuestro sistema telefonico.\n\
             a: Numero invalido de conferencia. Por favor intente de nuevo.\nb: por favor intente de nuevo!\nc: ...para salir del menu.\nd: uno dos";
         let all = phrase_list(Speaker::Agent, others);
         assert_eq!(all[..own.len()], own);
