@@ -126,11 +126,11 @@ impl Hub {
             if commands.send(Command::Join { speaker, outbox: Arc::clone(&outbox), reply }).await.is_err() {
                 continue;
             }
-            // No answer: the task stopped meanwhile. Look at the stored session again.
             match answer.await {
                 Ok(Ok(socket)) => return Ok(Joined { commands, socket, outbox, refused_messages: 0 }),
                 Ok(Err(_full)) => return Err(JoinError::Full),
-                Err(_) => continue,
+                // The session is closing. When it has, the stored one says what it has become.
+                Err(_) => commands.closed().await,
             }
         }
         Err(JoinError::Stopping)
