@@ -26,10 +26,13 @@ const TELEPHONE_MEAN: &str = include_str!("../../data/telephone-mean.txt");
 /// Share of the probability that listed phrases and words get beside general English.
 const PHRASES_SHARE: f32 = 0.5;
 
-/// Mean distance of a frame from the best sound, in the library's units, at which a listed phrase is as likely wrong as right. In 153
-/// English prompts that were listed it was 12 to 38, in 38 that were not 26 to 63 (median 50); foreign phrases, listed, 24 to 56.
-const DOUBTFUL_ENGLISH: f64 = 42.0;
-const DOUBTFUL_FOREIGN: f64 = 58.0;
+/// Mean distance of a frame from the best sound, in the library's units, at which a listed phrase is as likely wrong as right. Of English
+/// prompts that were listed nearly all lie below 30, those that were not between 34 and 67 (unless they differ from a listed one
+/// in a word); Spanish ones, listed, below 45.
+const DOUBTFUL_ENGLISH: f64 = 40.0;
+const DOUBTFUL_FOREIGN: f64 = 50.0;
+/// By how much more an answer is doubted that stops within a phrase.
+const UNFINISHED: f64 = 8.0;
 const DOUBT_WIDTH: f64 = 4.0;
 
 /// Recognises one speaker, utterance by utterance.
@@ -151,12 +154,12 @@ impl Decoder {
             Vocabulary::Open => (None, Vec::new()),
         };
         self.raw.finish();
-        let (tokens, words) = match self.raw.text() {
-            Some(tokens) => (tokens, self.raw.words()),
-            None => (unfinished.0.unwrap_or_default(), unfinished.1),
+        let (tokens, words, doubt) = match self.raw.text() {
+            Some(tokens) => (tokens, self.raw.words(), 0.0),
+            None => (unfinished.0.unwrap_or_default(), unfinished.1, UNFINISHED),
         };
         let text = self.spell(&tokens);
-        let confidence = self.confidence(&words);
+        let confidence = self.confidence(&words, doubt);
         if text.is_empty() || confidence < self.confidence_min() {
             return Hypothesis::default();
         }
@@ -164,7 +167,7 @@ impl Decoder {
     }
 
     /// How likely a word is right, from how well its sounds fit, or how sure the search was of it.
-    fn confidence(&self, words: &[Word]) -> f32 {
+    fn confidence(&self, words: &[Word], doubt: f64) -> f32 {
         let spoken: Vec<_> = words.iter().filter(|word| !word.text.starts_with(['<', '[', '+'])).collect();
         let frames: i32 = spoken.iter().map(|word| word.frames.1 - word.frames.0 + 1).sum();
         if frames <= 0 {
@@ -175,7 +178,7 @@ impl Decoder {
                 // The library's score of a frame is how far it is from the best sound of all; this is its mean over the words.
                 let distance = -spoken.iter().map(|word| f64::from(word.acoustic)).sum::<f64>() / f64::from(frames);
                 let doubtful = if self.english { DOUBTFUL_ENGLISH } else { DOUBTFUL_FOREIGN };
-                (1.0 / (1.0 + ((distance - doubtful) / DOUBT_WIDTH).exp())) as f32
+                (1.0 / (1.0 + ((distance + doubt - doubtful) / DOUBT_WIDTH).exp())) as f32
             }
             Vocabulary::Open => spoken.iter().map(|word| word.posterior as f32).sum::<f32>() / spoken.len() as f32,
         }
