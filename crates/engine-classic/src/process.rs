@@ -4,6 +4,7 @@
 //! worker never outlives its `WorkerProcess`, and should the whole server be killed, the worker sees its standard input close and
 //! ends itself; nothing of the server's environment but the few variables named here reaches a worker.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -61,6 +62,8 @@ impl WorkerProcess {
         command.args(&worker.args).arg(kind.as_str());
         prepare(&mut command);
         if let Some(scratch) = scratch {
+            // Whoever tidies the temporary folder may have taken it away since.
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(scratch);
             command.env("TMPDIR", scratch);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -168,6 +168,9 @@ impl Config {
                 return wrong(key, &value, &format!("{least} to {most}"));
             }
         }
+        if self.stream.idle_s < 2 * self.stream.ping_every_s {
+            return wrong("stream.idle_s", &self.stream.idle_s, "at least twice `stream.ping_every_s`");
+        }
         let token_s = self.session.stream_token_s;
         if token_s != 0 && !(10..=86_400).contains(&token_s) {
             return wrong("session.stream_token_s", &token_s, "0, or 10 to 86400");

@@ -117,6 +117,14 @@ impl Hub {
                 return Err(JoinError::Stopping);
             }
             let session = self.inner.deps.storage.session_for_token_holder(id).await?.ok_or(JoinError::Ended)?;
+            // Stored before the stream is ready: who is told of it finds the session active.
+            let session = match session.state {
+                SessionState::Created => {
+                    let (tenant, now) = (session.tenant, self.inner.deps.clock.now());
+                    self.inner.deps.storage.connect_session(tenant, id, now).await?.ok_or(JoinError::Ended)?
+                }
+                _ => session,
+            };
             if matches!(session.state, SessionState::Ended { .. }) {
                 return Err(JoinError::Ended);
             }
@@ -229,9 +237,9 @@ async fn run(inner: &Inner, session: Session, commands: mpsc::Receiver<Command>,
     match loaded.await {
         Ok((Some(current), Some(organization), statistics)) if current.state.ended_at().is_none() => {
             let deps = Arc::clone(&inner.deps);
-            LiveSession::new(deps, current, organization.engine, organization.vocabulary, statistics, commands, stop)
-                .run()
-                .await;
+            let (engine, vocabulary) = (organization.engine, organization.vocabulary);
+            let session = LiveSession::new(deps, current, engine, vocabulary, statistics, commands, stop);
+            Box::new(session).run().await;
         }
         Ok(_) => {}
         Err(error) => tracing::error!(session = %session.id, %error, "a session could not be loaded"),

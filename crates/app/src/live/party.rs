@@ -103,6 +103,8 @@ pub(super) struct Party {
     backlog: VecDeque<i16>,
     anchors: VecDeque<Anchor>,
     arrivals: VecDeque<Arrival>,
+    /// What the arrivals' times count from.
+    epoch: Instant,
     last_audio: Option<Instant>,
     /// Since when frames have been held back because one is missing before them.
     pub(super) held_since: Option<Instant>,
@@ -120,9 +122,12 @@ struct Anchor {
     session_ms: u64,
 }
 
+/// When a frame came. Small, since hundreds are kept for each party: both counts last for 49 days, beyond which lags are wrong.
 struct Arrival {
-    pushed: u64,
-    at: Instant,
+    /// The end of the frame in the audio pushed, in whole ms.
+    pushed_ms: u32,
+    /// In ms after the party's epoch.
+    at_ms: u32,
 }
 
 impl Party {
@@ -141,6 +146,7 @@ impl Party {
             backlog: VecDeque::new(),
             anchors: VecDeque::new(),
             arrivals: VecDeque::new(),
+            epoch: Instant::now(),
             last_audio: None,
             held_since: None,
             counted: ReorderStats::default(),
@@ -187,7 +193,11 @@ impl Party {
         if self.arrivals.len() == ARRIVALS_MAX {
             self.arrivals.pop_front();
         }
-        self.arrivals.push_back(Arrival { pushed: self.pushed, at: now });
+        let at_ms = now.saturating_duration_since(self.epoch).as_millis();
+        self.arrivals.push_back(Arrival {
+            pushed_ms: u32::try_from(self.pushed / SAMPLES_PER_MS as u64).unwrap_or(u32::MAX),
+            at_ms: u32::try_from(at_ms).unwrap_or(u32::MAX),
+        });
         match &mut self.engine {
             EngineSlot::Ready(interpreter) => interpreter.push(samples),
             _ => {
@@ -206,8 +216,9 @@ impl Party {
         let later = self.anchors.iter().filter(|anchor| anchor.pushed > first);
         self.anchors =
             std::iter::once(anchor).chain(later.map(|a| Anchor { pushed: a.pushed - first, ..*a })).collect();
-        self.arrivals.retain(|arrival| arrival.pushed > first);
-        self.arrivals.iter_mut().for_each(|arrival| arrival.pushed -= first);
+        let first_ms = u32::try_from(first / SAMPLES_PER_MS as u64).unwrap_or(u32::MAX);
+        self.arrivals.retain(|arrival| arrival.pushed_ms > first_ms);
+        self.arrivals.iter_mut().for_each(|arrival| arrival.pushed_ms -= first_ms);
         self.pushed -= first;
         interpreter.push(self.backlog.make_contiguous());
         self.backlog = VecDeque::new();
@@ -283,9 +294,8 @@ impl Party {
 
     /// When the audio at `pushed_ms` arrived; none when that is forgotten or has not been.
     pub(super) fn arrived(&self, pushed_ms: u64) -> Option<Instant> {
-        let pushed = pushed_ms * SAMPLES_PER_MS as u64;
-        let index = self.arrivals.partition_point(|arrival| arrival.pushed < pushed);
-        self.arrivals.get(index).map(|arrival| arrival.at)
+        let index = self.arrivals.partition_point(|arrival| u64::from(arrival.pushed_ms) < pushed_ms);
+        self.arrivals.get(index).map(|arrival| self.epoch + Duration::from_millis(u64::from(arrival.at_ms)))
     }
 
     fn session_ms(&self, pushed: u64) -> u64 {

@@ -152,7 +152,8 @@ impl LiveSession {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Runs it to its end. Boxed: by value it would be in the task several times over, 3 KB each.
+    pub(super) async fn run(mut self: Box<Self>) {
         let mut armed = Instant::now() + PARK_AFTER;
         let mut timer = Box::pin(tokio::time::sleep_until(armed));
         // One for the whole session: each new one takes a lock that all sessions share.
@@ -243,9 +244,9 @@ impl LiveSession {
             source_language: self.session.source_language.clone(),
             target_language: self.session.target_language.clone(),
         });
-        for party in &self.parties {
-            if let EngineSlot::Broken { error, .. } = &party.engine {
-                outbox.push(engine_error(error));
+        for speaker in [Speaker::Customer, Speaker::Agent] {
+            if let EngineSlot::Broken { error, .. } = &self.parties[speaker.index()].engine {
+                outbox.push(engine_error(speaker, error));
             }
         }
         if reply.send(Ok(id)).is_err() {
@@ -253,12 +254,6 @@ impl LiveSession {
         }
         self.sockets.push(Socket { id, speaker, outbox, told_of_other_source: false });
         self.empty_since = None;
-        if let Ok(active) = self.session.state.clone().connect()
-            && active != self.session.state
-        {
-            self.session.state = active;
-            self.writes.push(Write::Connected(self.deps.clock.now()));
-        }
         self.active(now);
         for speaker in [Speaker::Customer, Speaker::Agent] {
             if matches!(self.parties[speaker.index()].engine, EngineSlot::Idle) {
@@ -456,7 +451,7 @@ impl LiveSession {
 
     fn broke(&mut self, speaker: Speaker, error: EngineError, now: Instant) {
         tracing::warn!(session = %self.session.id, %speaker, %error, "a direction has no speech engine");
-        self.broadcast(&engine_error(&error));
+        self.broadcast(&engine_error(speaker, &error));
         self.parties[speaker.index()].broke(error, now);
     }
 
@@ -522,7 +517,7 @@ impl LiveSession {
                     self.broke(speaker, error, now);
                 } else {
                     tracing::warn!(session = %self.session.id, %speaker, %error, "the speech engine failed on an utterance");
-                    self.broadcast(&engine_error(&error));
+                    self.broadcast(&engine_error(speaker, &error));
                 }
             }
             Event::Flushed => party.flushing = false,
@@ -624,6 +619,7 @@ impl LiveSession {
         if now.saturating_duration_since(self.activity_stored) >= ACTIVITY_EVERY {
             self.activity_stored = now;
             self.writes.push(Write::Activity(self.last_activity_at));
+            self.writes.push(Write::Statistics(self.statistics));
         }
     }
 
@@ -655,8 +651,8 @@ impl LiveSession {
             && self.parties.iter().all(|party| !party.flushing && !matches!(party.engine, EngineSlot::Opening(_)))
     }
 
-    async fn finish(self) {
-        let Some(closing) = self.closing else { return };
+    async fn finish(mut self: Box<Self>) {
+        let Some(closing) = self.closing.take() else { return };
         match closing.why {
             Why::End(reason) => {
                 let now = self.deps.clock.now();
@@ -706,14 +702,15 @@ impl LiveSession {
     }
 }
 
-fn engine_error(error: &EngineError) -> Outgoing {
+fn engine_error(speaker: Speaker, error: &EngineError) -> Outgoing {
     let code = match error {
         EngineError::Unsupported(_) | EngineError::Unavailable(_) | EngineError::Overloaded(_) => {
             ErrorCode::EngineUnavailable
         }
         EngineError::Failed(_) | EngineError::TimedOut(_) => ErrorCode::EngineFailed,
     };
-    Outgoing::Error { code, message: error.to_string().into(), fatal: false }
+    let message = format!("The {speaker}'s words can't be interpreted: {error}");
+    Outgoing::Error { code, message: message.into(), fatal: false }
 }
 
 fn millis(duration: Duration) -> u32 {

@@ -19,8 +19,6 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// One thing to store.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    /// A stream connected.
-    Connected(Timestamp),
     /// The first audio arrived.
     Started(Timestamp),
     /// Something happened.
@@ -107,7 +105,6 @@ impl Writes {
             }
             // None: the session is gone from storage. There is nobody left to tell.
             match write {
-                Write::Connected(at) => drop(storage.connect_session(tenant, id, at).await?),
                 Write::Started(at) => drop(storage.start_session(tenant, id, at).await?),
                 Write::Activity(at) => storage.touch_sessions(&[(id, at)]).await?,
                 Write::Turn(turn) => {

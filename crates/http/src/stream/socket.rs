@@ -81,30 +81,25 @@ impl Stream {
         let config = &self.state.stream;
         let session_id = self.session.to_string();
         let mut batch = Vec::new();
-        let mut told_at = Instant::now();
-        // Moved only when it fires: a timer that is set anew with every message costs more than the message.
-        let mut ping = std::pin::pin!(tokio::time::sleep(config.ping_every));
+        // Set anew only when it fires: a timer that every message moves costs more than the message.
+        let mut look = std::pin::pin!(tokio::time::sleep(config.ping_every));
         loop {
             tokio::select! {
                 () = outbox.take(&mut batch) => {}
-                () = &mut ping => {
-                    let now = Instant::now();
-                    let due = told_at + config.ping_every;
-                    if now < due {
-                        ping.as_mut().reset(due);
-                        continue;
-                    }
-                    ping.as_mut().reset(now + config.ping_every);
+                // A client that only listens is pinged too, however much it is sent meanwhile.
+                () = &mut look => {
+                    look.as_mut().reset(Instant::now() + config.ping_every);
                     let silent = shared.last_seen.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
                     if silent >= config.idle_max {
                         outbox.push(Outgoing::Close(CloseCode::Idle));
-                    } else if !self.flush(&mut sink, [Message::Ping(axum::body::Bytes::new())]).await {
+                    } else if silent >= config.ping_every
+                        && !self.flush(&mut sink, [Message::Ping(axum::body::Bytes::new())]).await
+                    {
                         return;
                     }
                     continue;
                 }
             }
-            told_at = Instant::now();
             let mut closes = false;
             let messages = batch.drain(..).filter_map(|message| match message {
                 Outgoing::Close(code) => {

@@ -158,3 +158,27 @@ async fn who_gives_no_sign_of_life_is_closed() {
     soon("the live one stayed", stays).await.unwrap();
     server.finish().await;
 }
+
+#[tokio::test]
+async fn who_only_listens_stays() {
+    let stream = StreamConfig {
+        ping_every: Duration::from_millis(100),
+        idle_max: Duration::from_millis(400),
+        write_max: Duration::from_secs(1),
+    };
+    let server = ServerBuilder::default().stream(stream).start().await;
+    let api = server.test_client().await;
+    let mut call = Call::start_with(&api, Mode::AssistiveTranslation, Some(Speaker::Customer)).await;
+    let mut listener = Call::join(&call.session, Some(Speaker::Agent)).await;
+    let session = call.session.id.clone();
+    let listening = tokio::spawn(async move {
+        next_matching(&mut listener, "the end", |message| matches!(message, ServerMessage::Ended { .. })).await
+    });
+    // Something to hear for longer than the idle limit, then nothing for a while.
+    call.play(Speaker::Customer, &[0x55; 160 * 35]).await;
+    call.say(Speaker::Customer, 500).await;
+    call.next_final().await;
+    api.end_session(&session, None).await.unwrap();
+    soon("the listener hears of the end", listening).await.unwrap();
+    server.finish().await;
+}
