@@ -21,6 +21,8 @@ recognizer = "scripted"
 translator = "scripted"
 synthesizer = "scripted"
 "#;
+/// How long a server may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(15);
 /// Limits that are never reached.
 const LIMITS: [&str; 8] = [
     "--requests-per-minute",
@@ -33,7 +35,7 @@ const LIMITS: [&str; 8] = [
     "10000000",
 ];
 
-/// A server process; killed when dropped.
+/// A server process; stopped when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -44,6 +46,15 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let patience = Instant::now() + STOP_MAX;
+        while Instant::now() < patience {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -62,7 +62,13 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("kallglot-bench-speech-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         let json = |words: &[&str]| -> Result<Value, String> {
-            let output = Command::new(kallglot).args(words).arg("--json").arg("--data-dir").arg(&folder).output().map_err(failed)?;
+            let output = Command::new(kallglot)
+                .args(words)
+                .arg("--json")
+                .arg("--data-dir")
+                .arg(&folder)
+                .output()
+                .map_err(failed)?;
             serde_json::from_slice(&output.stdout).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
         };
         let organization = json(&["org", "create", "--name", "bench", "--plan", "pro"])?;
@@ -149,7 +155,9 @@ async fn call(server: &Server, kind: Kind, limit: usize) -> Result<String, Strin
     let session = client.create_session(&new).await.map_err(|error| text(&error))?;
     let stream = session.stream.as_ref().ok_or("no stream")?;
     let token = stream.token.as_ref().ok_or("no token")?;
-    let stream = Stream::connect(&stream.url, token.reveal(), TokenPlacement::Bearer, None).await.map_err(|error| text(&error))?;
+    let stream = Stream::connect(&stream.url, token.reveal(), TokenPlacement::Bearer, None)
+        .await
+        .map_err(|error| text(&error))?;
     let (mut sender, mut receiver) = stream.split();
     let listening = tokio::spawn(async move {
         let mut finals = [0usize; 2];
@@ -195,7 +203,9 @@ async fn call(server: &Server, kind: Kind, limit: usize) -> Result<String, Strin
             let own = utterances.iter().filter(|utterance| utterance["speaker"] == speaker.as_str());
             let mut values: Vec<u64> = own.filter_map(|utterance| utterance[name].as_u64()).collect();
             values.sort_unstable();
-            let at = |percent: usize| values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied();
+            let at = |percent: usize| {
+                values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied()
+            };
             format!("{} | {}", at(50).unwrap_or(0), at(95).unwrap_or(0))
         };
         rows += &format!(

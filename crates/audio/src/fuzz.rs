@@ -17,6 +17,19 @@ pub fn wav(bytes: &[u8]) {
     }
 }
 
+/// Reads the bytes as a WAV file without converting its rate, which is most of [`wav`]'s work and says nothing about parsing.
+pub fn wav_parse(bytes: &[u8]) {
+    let Ok((format, data)) = wav::parse(bytes) else { return };
+    let width = format.encoding.bytes() * usize::from(format.channels);
+    assert!((1..=wav::CHANNELS_MAX).contains(&format.channels) && data.len() <= bytes.len());
+    for channel in [Channel::Mix, Channel::Only(0), Channel::Only(1)] {
+        match wav::mono(format, data, channel) {
+            Ok(samples) => assert_eq!(samples.len(), data.len() / width),
+            Err(_) => assert!(channel == Channel::Only(1) && format.channels == 1),
+        }
+    }
+}
+
 /// Takes every three bytes for a frame: two of sequence number (the greatest values stand for the greatest numbers there are), one of
 /// length and whether to release.
 pub fn reorder(bytes: &[u8]) {
@@ -93,6 +106,8 @@ mod tests {
         #[test]
         fn arbitrary_bytes_break_no_promise(bytes in proptest::collection::vec(any::<u8>(), 0..3_000)) {
             super::wav(&bytes);
+            super::wav_parse(&bytes);
+            super::wav_parse(&[&crate::wav::mono_file(&[1, 2], 8_000)[..22], &bytes].concat());
             super::reorder(&bytes);
             super::segment(&bytes);
             super::rates(&bytes);

@@ -222,7 +222,7 @@ fn parse_format(body: &[u8]) -> Result<WavFormat, WavError> {
     Ok(WavFormat { encoding, channels, sample_rate_hz })
 }
 
-fn mono(format: WavFormat, data: &[u8], channel: Channel) -> Result<Vec<i16>, WavError> {
+pub(crate) fn mono(format: WavFormat, data: &[u8], channel: Channel) -> Result<Vec<i16>, WavError> {
     let (width, channels) = (format.encoding.bytes(), usize::from(format.channels));
     let blocks = data.chunks_exact(width * channels);
     match channel {

@@ -80,7 +80,7 @@ impl Secret {
 }
 
 /// CRC-32 (IEEE) as 6 Base62 characters; 62^6 is more than 2^32.
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_CHARS] {
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_CHARS] {
     let mut number = crc32fast::hash(bytes) as usize;
     let mut text = [b'0'; CHECKSUM_CHARS];
     for slot in text.iter_mut().rev() {

@@ -18,7 +18,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("client", &["core"]),
     (
         "server",
-        &["core", "audio", "engine", "engine-classic", "engine-openai", "storage", "storage-sqlite", "app", "http", "client"],
+        &[
+            "core",
+            "audio",
+            "engine",
+            "engine-classic",
+            "engine-openai",
+            "storage",
+            "storage-sqlite",
+            "app",
+            "http",
+            "client",
+        ],
     ),
     ("testkit", &["core", "audio", "engine", "storage", "storage-sqlite", "app", "http", "client"]),
 ];
@@ -45,7 +56,10 @@ fn every_crate_uses_only_what_is_below_it() {
                 assert!(allowed.contains(&ours), "crates/{name} must not use kallglot-{ours}");
             }
             let pure = ["core", "audio"].contains(&name.as_str());
-            assert!(!pure || !IMPURE.contains(&dependency.as_str()), "crates/{name} is pure and must not use {dependency}");
+            assert!(
+                !pure || !IMPURE.contains(&dependency.as_str()),
+                "crates/{name} is pure and must not use {dependency}"
+            );
         }
     }
 }

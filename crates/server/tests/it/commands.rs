@@ -100,7 +100,11 @@ async fn a_running_server_obeys_at_once() {
     until(200, &client).await;
 
     let rotated = folder.json(&["key", "rotate", &id, "--grace", "0s"]).await;
-    assert_eq!(until(401, &client).await.error_code().as_deref(), Some("api_key_invalid"));
+    assert_eq!(
+        until(401, &client).await.error_code().as_deref(),
+        Some("api_key_expired"),
+        "the old secret's time is over"
+    );
     let client = server.client(rotated["secret"].as_str().unwrap());
     until(200, &client).await;
 

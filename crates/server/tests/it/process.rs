@@ -25,27 +25,27 @@ synthesizer = "scripted"
 "#;
 
 /// A temporary folder with settings and data.
-pub struct Folder {
+pub(crate) struct Folder {
     folder: TempDir,
 }
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("settings.toml"), SETTINGS).unwrap();
         Self { folder }
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// The program with this folder's settings and data, and nothing of the tester's environment.
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kallglot"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("KALLGLOT_") {
@@ -59,12 +59,12 @@ impl Folder {
     }
 
     /// Runs a command to its end.
-    pub async fn run(&self, words: &[&str]) -> Done {
+    pub(crate) async fn run(&self, words: &[&str]) -> Done {
         Done::of(soon(&format!("{words:?}"), self.command(words).output()).await.unwrap())
     }
 
     /// Runs a command with `--json` that must succeed.
-    pub async fn json(&self, words: &[&str]) -> Value {
+    pub(crate) async fn json(&self, words: &[&str]) -> Value {
         let done = self.run(&[words, &["--json"]].concat()).await;
         assert_eq!(done.code, Some(0), "{words:?}: {}", done.stderr);
         assert_eq!(done.stdout.lines().count(), 1, "one object on one line: {}", done.stdout);
@@ -72,23 +72,23 @@ impl Folder {
     }
 
     /// A new organization.
-    pub async fn organization(&self) -> String {
+    pub(crate) async fn organization(&self) -> String {
         let made = self.json(&["org", "create", "--name", "Example", "--plan", "pro"]).await;
         made["id"].as_str().unwrap().to_owned()
     }
 
     /// A new live key of an organization: its id and its secret.
-    pub async fn key(&self, organization: &str) -> (String, String) {
+    pub(crate) async fn key(&self, organization: &str) -> (String, String) {
         let made = self.json(&["key", "create", "--org", organization, "--env", "live"]).await;
         (made["id"].as_str().unwrap().to_owned(), made["secret"].as_str().unwrap().to_owned())
     }
 }
 
 /// What a command did.
-pub struct Done {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Done {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Done {
@@ -99,20 +99,20 @@ impl Done {
 }
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What it has logged so far.
-    pub log: Arc<Mutex<String>>,
+    pub(crate) log: Arc<Mutex<String>>,
 }
 
 impl Server {
     /// Starts one on a free port.
-    pub async fn start(folder: &Folder) -> Self {
+    pub(crate) async fn start(folder: &Folder) -> Self {
         Self::start_at(folder, "127.0.0.1:0").await
     }
 
-    pub async fn start_at(folder: &Folder, listen: &str) -> Self {
+    pub(crate) async fn start_at(folder: &Folder, listen: &str) -> Self {
         let mut child = folder.command(&["serve", "--listen", listen]).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
@@ -136,23 +136,23 @@ impl Server {
         Self { child, address, log }
     }
 
-    pub fn client(&self, secret: &str) -> Client {
+    pub(crate) fn client(&self, secret: &str) -> Client {
         Client::new(&format!("http://{}", self.address), Some(secret)).unwrap()
     }
 
     /// Kills it as a power cut would.
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         soon("it is dead", self.child.kill()).await.unwrap();
     }
 
     /// Asks it to stop.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
     }
 
     /// Waits until it has stopped; its exit code.
-    pub async fn wait(mut self) -> Option<i32> {
+    pub(crate) async fn wait(mut self) -> Option<i32> {
         soon("it has stopped", self.child.wait()).await.unwrap().code()
     }
 }
