@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 /// The scripted engine, and lines that a test can read.
 const SETTINGS: &str = r#"
@@ -104,16 +105,28 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// What it has logged so far.
     pub(crate) log: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
 }
 
 impl Server {
     /// Starts one on a free port.
     pub(crate) async fn start(folder: &Folder) -> Self {
-        Self::start_at(folder, "127.0.0.1:0").await
+        Self::launch(folder, "127.0.0.1:0", &[]).await
     }
 
+    /// Starts one there.
     pub(crate) async fn start_at(folder: &Folder, listen: &str) -> Self {
-        let mut child = folder.command(&["serve", "--listen", listen]).stderr(Stdio::piped()).spawn().unwrap();
+        Self::launch(folder, listen, &[]).await
+    }
+
+    /// Starts one on a free port with these variables.
+    pub(crate) async fn start_with(folder: &Folder, variables: &[(&str, &str)]) -> Self {
+        Self::launch(folder, "127.0.0.1:0", variables).await
+    }
+
+    async fn launch(folder: &Folder, listen: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = folder.command(&["serve", "--listen", listen]);
+        let mut child = command.envs(variables.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
         let address = soon("the server listens", async {
@@ -128,12 +141,12 @@ impl Server {
         })
         .await;
         let shared = Arc::clone(&log);
-        tokio::spawn(async move {
+        let reading = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 shared.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
-        Self { child, address, log }
+        Self { child, address, log, reading }
     }
 
     pub(crate) fn client(&self, secret: &str) -> Client {
@@ -151,8 +164,10 @@ impl Server {
         kill_process(pid, Signal::TERM).unwrap();
     }
 
-    /// Waits until it has stopped; its exit code.
+    /// Waits until it has stopped and all that it logged was read; its exit code.
     pub(crate) async fn wait(mut self) -> Option<i32> {
-        soon("it has stopped", self.child.wait()).await.unwrap().code()
+        let status = soon("it has stopped", self.child.wait()).await.unwrap();
+        soon("its log ends", self.reading).await.unwrap();
+        status.code()
     }
 }

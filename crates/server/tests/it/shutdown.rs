@@ -42,6 +42,21 @@ async fn sigterm_closes_streams_with_1001_and_loses_nothing() {
     let mut again = Call { stream: Call::join(&session, None).await, session };
     again.say(Speaker::Customer, 600).await;
     again.next_final().await;
+    drop(again);
     server.terminate();
     assert_eq!(server.wait().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_can_not_hold_it_up() {
+    let folder = Folder::new();
+    let (_, secret) = folder.key(&folder.organization().await).await;
+    let server = Server::start_with(&folder, &[("KALLGLOT_SHUTDOWN_MAX_S", "1")]).await;
+    // Its close is never read, so never answered.
+    let deaf = Call::start(&server.client(&secret)).await;
+    let log = std::sync::Arc::clone(&server.log);
+    server.terminate();
+    assert_eq!(server.wait().await, Some(0));
+    assert!(log.lock().unwrap().contains("took too long"), "it was waited for");
+    drop(deaf);
 }
