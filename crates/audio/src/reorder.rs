@@ -232,7 +232,7 @@ mod tests {
 
     /// 20 ms that can be recognised.
     fn frame(number: u64) -> Vec<i16> {
-        vec![number as i16 + 1; 160]
+        vec![(number as i16).wrapping_add(1); 160]
     }
 
     fn frames(numbers: impl IntoIterator<Item = u64>) -> Vec<i16> {
