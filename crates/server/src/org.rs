@@ -1,5 +1,6 @@
 //! `kallglot org …`: what the operator does with organizations.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -38,6 +39,10 @@ enum OrgCommand {
     #[command(after_help = "Example:
   kallglot org set-plan ORG --plan pro --concurrent-sessions 80")]
     SetPlan(SetPlan),
+    /// Add credits to the organization's ledger
+    #[command(after_help = "Example:
+  kallglot org grant-credits ORG 500")]
+    GrantCredits(GrantCredits),
     /// Let the organization's requests in again
     Activate(One),
     /// Refuse all of the organization's requests (organization_inactive)
@@ -73,6 +78,9 @@ struct Create {
     /// starter, pro or enterprise
     #[arg(long, default_value = "starter", value_parser = plan)]
     plan: Plan,
+    /// Credits to begin with
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    credits: u32,
     #[command(flatten)]
     limits: LimitArgs,
     /// The edition of the API that its keys speak unless they say otherwise: 1 or 2
@@ -93,6 +101,16 @@ struct SetPlan {
     plan: Plan,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+#[derive(Debug, Args)]
+struct GrantCredits {
+    /// The organization's id
+    #[arg(value_name = "ORG")]
+    organization: OrganizationId,
+    /// How many
+    #[arg(value_name = "N")]
+    credits: NonZeroU32,
 }
 
 /// Limits in place of the plan's, in the live environment.
@@ -182,6 +200,12 @@ pub(crate) async fn run(args: OrgArgs, context: &mut Context<'_>) -> Result<(), 
             let id = args.organization;
             (id, storage.set_plan(id, args.plan, &args.limits.overrides()).await?, Some("Plan set"))
         }
+        OrgCommand::GrantCredits(args) => {
+            let id = args.organization;
+            let balance = storage.grant_credits(id, args.credits, context.clock.now()).await?;
+            let granted = if balance.is_some() { storage.organization(id).await? } else { None };
+            (id, granted, Some("Credits granted"))
+        }
         OrgCommand::Activate(One { organization: id }) => (id, storage.set_active(id, true).await?, Some("Activated")),
         OrgCommand::Deactivate(One { organization: id }) => {
             (id, storage.set_active(id, false).await?, Some("Deactivated"))
@@ -192,7 +216,7 @@ pub(crate) async fn run(args: OrgArgs, context: &mut Context<'_>) -> Result<(), 
         }
     };
     let organization = changed.ok_or(CommandError::NoOrganization(id))?;
-    print_one(&organization, what, context)
+    print_one(&organization, what, context).await
 }
 
 async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandError> {
@@ -208,8 +232,8 @@ async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandEr
         vocabulary: Vocabulary::default(),
         created_at: now,
     };
-    context.storage.create_organization(&organization).await?;
-    print_one(&organization, Some("Created"), context)?;
+    context.storage.create_organization(&organization, args.credits).await?;
+    print_one(&organization, Some("Created"), context).await?;
     if !context.json {
         let next = format!("\nNext, a key for it: kallglot key create --org {} --env test", organization.id);
         context.print(&Value::Null, &next)?;
@@ -241,7 +265,11 @@ async fn list(context: &mut Context<'_>) -> Result<(), CommandError> {
     } else {
         table(&["id", "name", "plan", "status", "created"], &rows)
     };
-    let data: Vec<Value> = organizations.iter().map(to_json).collect();
+    let mut data = Vec::with_capacity(organizations.len());
+    for organization in &organizations {
+        let credits = context.storage.credit_balance(organization.id).await?.unwrap_or(0);
+        data.push(to_json(organization, credits));
+    }
     context.print(&json!({"object": "list", "data": data}), &text)
 }
 
@@ -261,7 +289,7 @@ async fn set_vocabulary(args: SetVocabulary, context: &mut Context<'_>) -> Resul
     }
     vocabulary.validate().map_err(|error| CommandError::Invalid(error.to_string()))?;
     let changed = context.storage.set_vocabulary(id, &vocabulary).await?;
-    print_one(&changed.ok_or(CommandError::NoOrganization(id))?, Some("Vocabulary set"), context)
+    print_one(&changed.ok_or(CommandError::NoOrganization(id))?, Some("Vocabulary set"), context).await
 }
 
 /// The lines of a text file that say something.
@@ -280,13 +308,14 @@ fn limits_json(limits: &Limits) -> Value {
     })
 }
 
-fn to_json(organization: &Organization) -> Value {
+fn to_json(organization: &Organization, credits: i64) -> Value {
     json!({
         "id": organization.id.to_string(),
         "object": "organization",
         "name": organization.name,
         "plan": organization.plan.as_str(),
         "active": organization.active,
+        "credits": credits,
         "edition": organization.edition.number(),
         "engine": organization.engine,
         "limits": {
@@ -320,7 +349,12 @@ fn vocabulary_text(vocabulary: &Vocabulary) -> String {
     if languages.is_empty() { "none".into() } else { languages.join("; ") }
 }
 
-fn print_one(organization: &Organization, what: Option<&str>, context: &mut Context<'_>) -> Result<(), CommandError> {
+async fn print_one(
+    organization: &Organization,
+    what: Option<&str>,
+    context: &mut Context<'_>,
+) -> Result<(), CommandError> {
+    let credits = context.storage.credit_balance(organization.id).await?.unwrap_or(0);
     let status = if organization.active { "active" } else { "inactive: every request is refused" };
     let done = what.map(|what| format!("{what}.\n")).unwrap_or_default();
     let text = done
@@ -329,6 +363,7 @@ fn print_one(organization: &Organization, what: Option<&str>, context: &mut Cont
             ("name", organization.name.clone()),
             ("status", status.into()),
             ("plan", organization.plan.to_string()),
+            ("credits", credits.to_string()),
             ("live", limits_text(&organization.limits(Environment::Live))),
             ("test", limits_text(&organization.limits(Environment::Test))),
             ("edition", organization.edition.to_string()),
@@ -336,7 +371,7 @@ fn print_one(organization: &Organization, what: Option<&str>, context: &mut Cont
             ("vocabulary", vocabulary_text(&organization.vocabulary)),
             ("created", rfc3339(organization.created_at)),
         ]);
-    context.print(&to_json(organization), &text)
+    context.print(&to_json(organization, credits), &text)
 }
 
 #[cfg(test)]
@@ -345,10 +380,21 @@ mod tests {
     use serde_json::json;
 
     #[tokio::test]
+    async fn credits_are_granted() {
+        let shell = Shell::new();
+        let created = shell.json(&["org", "create", "--name", "Acme", "--credits", "7"]).await;
+        assert_eq!(created["credits"], 7);
+        let id = created["id"].as_str().unwrap();
+        assert_eq!(shell.json(&["org", "grant-credits", id, "50"]).await["credits"], 57);
+        assert_eq!(shell.json(&["org", "show", id]).await["credits"], 57);
+        assert!(shell.run(false, &["org", "grant-credits", id, "0"]).await.is_err());
+    }
+
+    #[tokio::test]
     async fn an_organization_is_created_shown_and_listed() {
         let shell = Shell::new();
         let created = shell.json(&["org", "create", "--name", "Åsa & Söner", "--concurrent-sessions", "12"]).await;
-        assert_eq!(created["plan"], "starter");
+        assert_eq!((&created["plan"], &created["credits"]), (&json!("starter"), &json!(100)));
         assert_eq!(created["limits"]["live"]["concurrent_sessions"], 12);
         assert_eq!(created["limits"]["live"]["requests_per_minute"], 120);
         assert_eq!(created["created_at"], "2025-06-15T15:06:40Z");

@@ -18,8 +18,10 @@ pub(crate) struct Migration {
 }
 
 /// Every step, in order. Append only.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql") },
+    Migration { name: "0002_credits", sql: include_str!("migrations/0002_credits.sql") },
+];
 
 fn checksum(migration: &Migration) -> String {
     Sha256::digest(migration.sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()

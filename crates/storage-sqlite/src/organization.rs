@@ -1,6 +1,9 @@
 //! Organizations in their table.
 
+use std::num::NonZeroU32;
+
 use async_trait::async_trait;
+use kallglot_core::Timestamp;
 use kallglot_core::edition::Edition;
 use kallglot_core::id::OrganizationId;
 use kallglot_core::organization::Organization;
@@ -49,6 +52,18 @@ fn by_id(connection: &Connection, id: OrganizationId) -> Result<Option<Organizat
     first(connection, &format!("{SELECT} WHERE id = ?1"), [id.to_string()], read)
 }
 
+fn grant(connection: &Connection, id: OrganizationId, credits: NonZeroU32, at: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO credit_ledger (organization_id, kind, amount, at_us) VALUES (?1, 'grant', ?2, ?3)";
+    change(connection, sql, params![id.to_string(), credits.get(), us(at)])?;
+    Ok(())
+}
+
+fn balance(connection: &Connection, id: OrganizationId) -> Result<Option<i64>> {
+    let sql = "SELECT organizations.id AS id, coalesce(sum(amount), 0) AS balance FROM organizations \
+        LEFT JOIN credit_ledger ON organization_id = organizations.id WHERE organizations.id = ?1 GROUP BY organizations.id";
+    first(connection, sql, [id.to_string()], |row| Columns::of(row, "credit_ledger", "id")?.get("balance"))
+}
+
 impl SqliteStorage {
     /// Sets `column` of one organization and answers with it.
     async fn set(
@@ -68,7 +83,7 @@ impl SqliteStorage {
 
 #[async_trait]
 impl OrganizationRepository for SqliteStorage {
-    async fn create_organization(&self, organization: &Organization) -> Result<()> {
+    async fn create_organization(&self, organization: &Organization, credits: u32) -> Result<()> {
         let new = organization.clone();
         self.write(move |connection| {
             change(
@@ -91,9 +106,27 @@ impl OrganizationRepository for SqliteStorage {
                     us(new.created_at),
                 ],
             )?;
+            if let Some(credits) = NonZeroU32::new(credits) {
+                grant(connection, new.id, credits, new.created_at)?;
+            }
             Ok(())
         })
         .await
+    }
+
+    async fn grant_credits(&self, id: OrganizationId, credits: NonZeroU32, at: Timestamp) -> Result<Option<i64>> {
+        self.write(move |connection| {
+            if by_id(connection, id)?.is_none() {
+                return Ok(None);
+            }
+            grant(connection, id, credits, at)?;
+            balance(connection, id)
+        })
+        .await
+    }
+
+    async fn credit_balance(&self, id: OrganizationId) -> Result<Option<i64>> {
+        self.read(move |connection| balance(connection, id)).await
     }
 
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>> {

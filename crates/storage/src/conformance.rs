@@ -26,6 +26,7 @@ macro_rules! conformance_suite {
             organizations_are_changed_one_property_at_a_time,
             organizations_are_listed_newest_first,
             an_unknown_organization_is_none,
+            credits_are_the_sum_of_what_was_granted,
             a_key_is_found_by_its_secret_with_its_organization,
             a_key_is_a_stranger_to_other_tenants,
             a_key_needs_its_organization_and_its_own_hash,

@@ -2,6 +2,8 @@
 //!
 //! "None" always means that there is no such object for that tenant, which a client is told as 404.
 
+use std::num::NonZeroU32;
+
 use async_trait::async_trait;
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ApiKey, KeyHash};
@@ -23,8 +25,14 @@ type Result<T> = std::result::Result<T, StorageError>;
 /// Organizations: for the operator and for what the server knows of its own tenants.
 #[async_trait]
 pub trait OrganizationRepository: Send + Sync {
-    /// Stores a new one. `Conflict` when its id is taken.
-    async fn create_organization(&self, organization: &Organization) -> Result<()>;
+    /// Stores a new one with its first grant of credits (0 for none), both or neither. `Conflict` when its id is taken.
+    async fn create_organization(&self, organization: &Organization, credits: u32) -> Result<()>;
+
+    /// Adds a grant to its ledger (contract section 7). Answers with the balance after it.
+    async fn grant_credits(&self, id: OrganizationId, credits: NonZeroU32, at: Timestamp) -> Result<Option<i64>>;
+
+    /// What its ledger sums up to.
+    async fn credit_balance(&self, id: OrganizationId) -> Result<Option<i64>>;
 
     /// The organization of this id.
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>>;

@@ -186,7 +186,7 @@ impl TestServer {
             vocabulary: Vocabulary::default(),
             created_at: now,
         };
-        self.app.storage.create_organization(&organization).await.expect("an organization");
+        self.app.storage.create_organization(&organization, 0).await.expect("an organization");
         Organization { id }
     }
 

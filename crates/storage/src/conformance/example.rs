@@ -117,7 +117,7 @@ pub fn turn(number: u32) -> NewTurn {
 
 /// Organizations 1 and 2, and organization 1's key 1 with the secret `hash(1)`.
 pub async fn begin(storage: &impl Storage) {
-    storage.create_organization(&organization(1)).await.unwrap();
-    storage.create_organization(&organization(2)).await.unwrap();
+    storage.create_organization(&organization(1), 0).await.unwrap();
+    storage.create_organization(&organization(2), 0).await.unwrap();
     storage.create_key(&key(1), &hash(1)).await.unwrap();
 }

@@ -1,5 +1,7 @@
 //! What organizations promise.
 
+use std::num::NonZeroU32;
+
 use kallglot_core::edition::Edition;
 use kallglot_core::id::OrganizationId;
 use kallglot_core::plan::{LimitOverrides, Plan};
@@ -10,9 +12,9 @@ use crate::{Cursor, PageRequest, Storage, StorageError};
 
 pub async fn an_organization_is_kept_as_it_was_made(storage: &impl Storage) {
     let organization = organization(1);
-    storage.create_organization(&organization).await.unwrap();
+    storage.create_organization(&organization, 0).await.unwrap();
     assert_eq!(storage.organization(organization.id).await.unwrap(), Some(organization.clone()));
-    let again = storage.create_organization(&organization).await;
+    let again = storage.create_organization(&organization, 0).await;
     assert!(matches!(again, Err(StorageError::Conflict { .. })), "{again:?}");
 }
 
@@ -40,7 +42,7 @@ pub async fn organizations_are_changed_one_property_at_a_time(storage: &impl Sto
 
 pub async fn organizations_are_listed_newest_first(storage: &impl Storage) {
     for number in [2, 1, 3] {
-        storage.create_organization(&organization(number)).await.unwrap();
+        storage.create_organization(&organization(number), 0).await.unwrap();
     }
     let page = storage.organizations_for_operator(&PageRequest::newest(2)).await.unwrap();
     assert_eq!((page.items, page.has_more), (vec![organization(3), organization(2)], true));
@@ -57,4 +59,18 @@ pub async fn an_unknown_organization_is_none(storage: &impl Storage) {
     assert_eq!(storage.set_edition(id, Edition::One).await.unwrap(), None);
     assert_eq!(storage.set_vocabulary(id, &vocabulary()).await.unwrap(), None);
     assert_eq!(storage.set_engine(id, None).await.unwrap(), None);
+}
+
+pub async fn credits_are_the_sum_of_what_was_granted(storage: &impl Storage) {
+    let organization = organization(1);
+    let (id, at) = (organization.id, organization.created_at);
+    storage.create_organization(&organization, 100).await.unwrap();
+    assert_eq!(storage.credit_balance(id).await.unwrap(), Some(100));
+    // A creation that is refused grants nothing.
+    storage.create_organization(&organization, 100).await.unwrap_err();
+    let granted = storage.grant_credits(id, NonZeroU32::new(37).unwrap(), at).await.unwrap();
+    assert_eq!((granted, storage.credit_balance(id).await.unwrap()), (Some(137), Some(137)));
+    let unknown = OrganizationId::from_bits(99);
+    assert_eq!(storage.grant_credits(unknown, NonZeroU32::MIN, at).await.unwrap(), None);
+    assert_eq!(storage.credit_balance(unknown).await.unwrap(), None);
 }
