@@ -2,7 +2,7 @@
 //!
 //! `kallglot-bench-speech table [--limit N] [--languages en,es] [--rows TEXT] [--out FILE]` prints the table of this folder's README,
 //! row by row (only the rows whose name holds TEXT);
-//! `kallglot-bench-speech pipeline [--limit N] [--kallglot PROGRAM]` measures whole calls through a server;
+//! `kallglot-bench-speech pipeline [--limit N] [--calls TEXT] [--kallglot PROGRAM]` measures whole calls through a server;
 //! `kallglot-bench-speech train FOLDER` writes the network's weights and the telephone's mean; `kallglot-bench-speech heard LANGUAGE KIND [--limit N]` shows each
 //! prompt beside what was heard.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {
-    const USAGE: &str = "usage: table [--limit N] [--languages en,es,it,fr] [--rows TEXT] [--out FILE] | pipeline [--limit N] [--kallglot PROGRAM] | train FOLDER | heard LANGUAGE general|listed|only|half [--limit N]";
+    const USAGE: &str = "usage: table [--limit N] [--languages en,es,it,fr] [--rows TEXT] [--out FILE] | pipeline [--limit N] [--calls TEXT] [--kallglot PROGRAM] | train FOLDER | heard LANGUAGE general|listed|only|half [--limit N]";
     let option = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1).map(String::as_str)
@@ -89,7 +89,11 @@ fn run(arguments: &[String]) -> Result<(), String> {
             let languages = option("--languages").unwrap_or("en,es,it,fr");
             table(limit, languages, option("--rows").unwrap_or(""), option("--out"))
         }
-        Some("pipeline") => pipeline::run(limit, Path::new(option("--kallglot").unwrap_or("target/release/kallglot"))),
+        Some("pipeline") => pipeline::run(
+            limit,
+            option("--calls").unwrap_or(""),
+            Path::new(option("--kallglot").unwrap_or("target/release/kallglot")),
+        ),
         Some("train") => {
             let folder = Path::new(arguments.get(1).ok_or(USAGE)?);
             let trained = train::train()?;

@@ -30,17 +30,18 @@ struct Kind {
     english_phrases: bool,
 }
 
-/// Measures and prints the table.
-pub(crate) fn run(limit: usize, kallglot: &Path) -> Result<(), String> {
+/// Measures the calls whose name holds `calls` and prints the table.
+pub(crate) fn run(limit: usize, calls: &str, kallglot: &Path) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     println!(
         "| call | party | prompts | finals | first partial ms, median | p95 | end → final ms, median | p95 | end → first audio ms, median | p95 | CPU s per s of call |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for kind in [
+    let kinds = [
         Kind { says: "English general, Spanish phrases", english_phrases: false },
         Kind { says: "both with phrases only", english_phrases: true },
-    ] {
+    ];
+    for kind in kinds.into_iter().filter(|kind| kind.says.contains(calls)) {
         let server = Server::start(kallglot)?;
         let rows = runtime.block_on(call(&server, kind, limit))?;
         print!("{rows}");
