@@ -51,6 +51,22 @@ struct Party {
     dropped_out_ms: u64,
 }
 
+impl From<PartyStatistics> for Party {
+    fn from(counted: PartyStatistics) -> Self {
+        Self {
+            frames_in: counted.frames_in,
+            audio_in_ms: counted.audio_in_ms,
+            duplicate_frames: counted.duplicate_frames,
+            late_frames: counted.late_frames,
+            gaps: counted.gaps,
+            gap_ms: counted.gap_ms,
+            refused_messages: counted.refused_messages,
+            audio_out_ms: counted.audio_out_ms,
+            dropped_out_ms: counted.dropped_out_ms,
+        }
+    }
+}
+
 pub(crate) async fn get(
     caller: Caller<SessionsRead>,
     State(state): State<HttpState>,
@@ -60,30 +76,7 @@ pub(crate) async fn get(
     let unknown = || Problem::of(ErrorCode::SessionNotFound);
     let lags = state.app.storage.lags(tenant, id).await?.ok_or_else(unknown)?;
     let statistics = state.app.storage.stream_statistics(tenant, id).await?.ok_or_else(unknown)?;
-    let party = |speaker: Speaker| {
-        let PartyStatistics {
-            frames_in,
-            audio_in_ms,
-            duplicate_frames,
-            late_frames,
-            gaps,
-            gap_ms,
-            refused_messages,
-            audio_out_ms,
-            dropped_out_ms,
-        } = statistics.parties[speaker.index()];
-        Party {
-            frames_in,
-            audio_in_ms,
-            duplicate_frames,
-            late_frames,
-            gaps,
-            gap_ms,
-            refused_messages,
-            audio_out_ms,
-            dropped_out_ms,
-        }
-    };
+    let party = |speaker: Speaker| Party::from(statistics.parties[speaker.index()]);
     Ok(Json(Quality {
         object: "session_quality",
         session_id: id.to_string(),
