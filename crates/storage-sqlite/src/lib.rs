@@ -78,7 +78,6 @@ pub enum OpenError {
 /// The open database. Dropped without [`Storage::close`], it finishes what was accepted in the background.
 pub struct SqliteStorage {
     queues: RwLock<Option<(WriteQueue, ReadQueue)>>,
-    readers: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -153,14 +152,16 @@ impl SqliteStorage {
         let (write_queue, writer) = writer::queue();
         let writer = spawn("db-write".into(), &path, move || {
             writer.run(&connection);
+            // The last connection to close removes the log; two that close at once may each leave it to the other.
+            for reader in readers {
+                if reader.join().is_err() {
+                    tracing::error!("a thread of the database panicked");
+                }
+            }
             // Moves the log into the file, so that the file alone is a backup. If somebody reads right now, the next one does it.
             let _ = connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()));
         })?;
-        Ok(Self {
-            queues: RwLock::new(Some((write_queue, read_queue))),
-            readers: Mutex::new(readers),
-            writer: Mutex::new(Some(writer)),
-        })
+        Ok(Self { queues: RwLock::new(Some((write_queue, read_queue))), writer: Mutex::new(Some(writer)) })
     }
 
     fn queues(&self) -> Result<(WriteQueue, ReadQueue), StorageError> {
@@ -204,9 +205,8 @@ impl Storage for SqliteStorage {
     async fn close(&self) -> Result<(), StorageError> {
         // The threads end when the last caller's clone of the queues is gone and they are empty.
         drop(self.queues.write().unwrap_or_else(PoisonError::into_inner).take());
-        let mut threads = std::mem::take(&mut *self.readers.lock().unwrap_or_else(PoisonError::into_inner));
-        threads.extend(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join)).await;
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let joined = tokio::task::spawn_blocking(move || writer.map_or(Ok(()), JoinHandle::join)).await;
         match joined {
             Ok(Ok(())) => Ok(()),
             _ => Err(StorageError::Internal { cause: "a thread of the database panicked".into() }),
