@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 pub(crate) async fn serve(listen: SocketAddr) -> std::io::Result<()> {
     let echo = |upgrade: WebSocketUpgrade| async {
         let upgrade = upgrade.max_message_size(64 * 1024).max_frame_size(64 * 1024);
-        upgrade.read_buffer_size(4 * 1024).write_buffer_size(4 * 1024).max_write_buffer_size(256 * 1024).on_upgrade(
+        upgrade.read_buffer_size(2 * 1024).write_buffer_size(4 * 1024).max_write_buffer_size(256 * 1024).on_upgrade(
             |mut socket| async move {
                 while let Some(Ok(message)) = socket.recv().await {
                     if let Message::Text(_) = &message

@@ -102,18 +102,18 @@ pub enum Event {
 #[derive(Debug, Clone)]
 pub struct EventSender {
     speaker: Speaker,
-    queue: mpsc::Sender<(Speaker, Event)>,
+    queue: mpsc::Sender<(Speaker, Box<Event>)>,
 }
 
 impl EventSender {
-    /// Sends to `queue` as `speaker`'s direction.
-    pub fn new(speaker: Speaker, queue: mpsc::Sender<(Speaker, Event)>) -> Self {
+    /// Sends to `queue` as `speaker`'s direction. Events are boxed, since a queue has room for 32 of them even when it is empty.
+    pub fn new(speaker: Speaker, queue: mpsc::Sender<(Speaker, Box<Event>)>) -> Self {
         Self { speaker, queue }
     }
 
     /// Sends one event, waiting while the queue is full. Returns false once the call is gone: stop working then.
     pub async fn send(&self, event: Event) -> bool {
-        self.queue.send((self.speaker, event)).await.is_ok()
+        self.queue.send((self.speaker, Box::new(event))).await.is_ok()
     }
 }
 

@@ -11,6 +11,8 @@ use crate::live::message::{CloseCode, Outgoing};
 pub const AUDIO_FRAMES_MAX: usize = 250;
 /// Other messages that may wait for one stream. A reader that lets this many wait is taken for dead.
 pub const TEXTS_MAX: usize = 256;
+/// Messages for which there is room all the time; what a slow reader's queue took beyond it is given back once it has read.
+const MESSAGES_KEPT: usize = 32;
 /// Samples per millisecond of outgoing audio.
 const SAMPLES_PER_MS: usize = 8;
 
@@ -69,6 +71,7 @@ impl Outbox {
     /// Waits until there is something and moves all of it to the end of `batch`. If audio had to be dropped, that comes first.
     /// Only the stream's writer calls this.
     pub async fn take(&self, batch: &mut Vec<Outgoing>) {
+        batch.shrink_to(MESSAGES_KEPT);
         loop {
             {
                 let mut queue = self.lock();
@@ -80,6 +83,7 @@ impl Outbox {
                     }
                     queue.audio_frames = 0;
                     batch.extend(queue.messages.drain(..));
+                    queue.messages.shrink_to(MESSAGES_KEPT);
                     return;
                 }
             }

@@ -93,7 +93,7 @@ pub(super) struct Party {
     /// Its interpreter.
     pub(super) engine: EngineSlot,
     /// Where that interpreter's events come from.
-    pub(super) events: Option<mpsc::Receiver<(Speaker, Event)>>,
+    pub(super) events: Option<mpsc::Receiver<(Speaker, Box<Event>)>>,
     /// Utterances under way.
     pub(super) utterances: HashMap<UtteranceId, Utterance>,
     /// Whether the interpreter was asked to flush and has not answered.
@@ -165,7 +165,7 @@ impl Party {
         }
         match &mut self.events {
             Some(events) => match events.recv().await {
-                Some((_, event)) => PartyEvent::Engine(event),
+                Some((_, event)) => PartyEvent::Engine(*event),
                 None => {
                     self.events = None;
                     let error = EngineError::Unavailable("The speech engine stopped.".into());

@@ -98,7 +98,7 @@ pub(crate) async fn connect(
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
         // A connection's buffers are most of a session's memory: a frame of 20 ms needs less than 512 bytes.
-        .read_buffer_size(4 * 1024)
+        .read_buffer_size(2 * 1024)
         .write_buffer_size(4 * 1024)
         .max_write_buffer_size(256 * 1024)
         .on_upgrade(move |socket| tasks.track_future(stream.run(socket))))
