@@ -73,9 +73,12 @@ impl Secret {
 
     /// What is stored of it.
     pub fn hash(&self, pepper: &Pepper) -> KeyHash {
-        let mut mac = keyed(&pepper.0);
-        mac.update(self.0.as_bytes());
-        KeyHash(mac.finalize().into_bytes().into())
+        pepper.hash(&self.0)
+    }
+
+    /// What is stored of a new secret.
+    pub fn stored(&self, pepper: &Pepper) -> StoredSecret {
+        StoredSecret { hash: self.hash(pepper), pepper: pepper.number, last4: self.last4().to_owned() }
     }
 }
 
@@ -126,13 +129,76 @@ pub fn parse(text: &str) -> Result<ParsedKey, Malformed> {
 }
 
 /// The server's secret that goes into every key's hash: who has the database alone can't test guesses.
-pub struct Pepper([u8; 32]);
+///
+/// Peppers are numbered from 1, so that they can be rotated: new secrets are hashed with the newest, older hashes are replaced when
+/// their key is used.
+#[derive(Clone)]
+pub struct Pepper {
+    number: u32,
+    // Holds the state after the key's block, so that a hash costs two blocks, not four.
+    keyed: hmac::Hmac<sha2::Sha256>,
+}
 
 impl Pepper {
-    /// A pepper of these bytes, which must come from a CSPRNG.
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// Pepper `number` of these bytes, which must come from a CSPRNG.
+    pub fn new(number: u32, bytes: [u8; 32]) -> Self {
+        Self { number, keyed: keyed(&bytes) }
     }
+
+    /// Its number.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The hash of what looks like a key ([`parse`]).
+    pub fn hash(&self, secret: &str) -> KeyHash {
+        let mut mac = self.keyed.clone();
+        mac.update(secret.as_bytes());
+        KeyHash(mac.finalize().into_bytes().into())
+    }
+
+    /// 32 bytes that only who has the pepper can make, for another use named by `context`.
+    pub fn derive(&self, context: &str) -> [u8; 32] {
+        let mut mac = self.keyed.clone();
+        mac.update(b"kallglot derived key\n");
+        mac.update(context.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// All peppers of an installation, the newest first.
+#[derive(Clone)]
+pub struct Peppers {
+    newest: Pepper,
+    older: Vec<Pepper>,
+}
+
+impl Peppers {
+    /// The newest one, and those that it has replaced, newest first.
+    pub const fn new(newest: Pepper, older: Vec<Pepper>) -> Self {
+        Self { newest, older }
+    }
+
+    /// With which new secrets are hashed.
+    pub const fn newest(&self) -> &Pepper {
+        &self.newest
+    }
+
+    /// Those that it has replaced, newest first.
+    pub fn older(&self) -> &[Pepper] {
+        &self.older
+    }
+}
+
+/// What is stored of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// Its hash.
+    pub hash: KeyHash,
+    /// The number of the pepper in it.
+    pub pepper: u32,
+    /// Its last 4 characters, for lists.
+    pub last4: String,
 }
 
 /// HMAC-SHA-256(pepper, key): what is stored and looked up. Compared in constant time.
@@ -200,6 +266,10 @@ pub struct ApiKey {
     pub last4: String,
     /// Until when the secret before the current one is still valid; none when it was never rotated.
     pub old_secret_valid_until: Option<Timestamp>,
+    /// When the secret before the current one was last used, some seconds exact: who still has to change over.
+    pub old_secret_last_used_at: Option<Timestamp>,
+    /// Since when it may only read, because its secret was reported as leaked; none for not.
+    pub quarantined_at: Option<Timestamp>,
 }
 
 named! {
@@ -367,6 +437,8 @@ mod tests {
             revoked_at: None,
             last4: "abcd".into(),
             old_secret_valid_until: Some(at(500)),
+            old_secret_last_used_at: None,
+            quarantined_at: None,
         }
     }
 
@@ -411,7 +483,7 @@ mod tests {
 
     #[test]
     fn the_hash_depends_on_secret_and_pepper() {
-        let (pepper, other) = (Pepper::new([1; 32]), Pepper::new([2; 32]));
+        let (pepper, other) = (Pepper::new(1, [1; 32]), Pepper::new(1, [2; 32]));
         assert_eq!(secret(1).hash(&pepper), secret(1).hash(&pepper));
         assert_ne!(secret(1).hash(&pepper), secret(2).hash(&pepper));
         assert_ne!(secret(1).hash(&pepper), secret(1).hash(&other));

@@ -119,6 +119,10 @@ ids! {
     SegmentId "seg_";
     /// One HTTP request.
     RequestId "req_";
+    /// One thing that happened, for webhooks.
+    EventId "evt_";
+    /// One entry of the audit log.
+    AuditId "aud_";
 }
 
 #[cfg(test)]

@@ -4,17 +4,22 @@
 //! ([`clock::Clock`] and [`random::RandomSource`] are the traits that the outermost layer implements).
 
 pub mod api_key;
+pub mod audit;
 pub mod clock;
+pub mod credit;
 pub mod edition;
 pub mod error_code;
+pub mod event;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod id;
+pub mod idempotency;
 pub mod language;
 pub mod organization;
 pub mod permission;
 pub mod plan;
 pub mod random;
+pub mod request_record;
 pub mod session;
 pub mod stream_statistics;
 pub mod stream_token;

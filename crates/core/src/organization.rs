@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::edition::Edition;
 use crate::id::OrganizationId;
 use crate::plan::{LimitOverrides, Limits, Plan};
-use crate::session::Environment;
+use crate::session::{Environment, named};
 use crate::vocabulary::Vocabulary;
 
 /// An organization as it is stored.
@@ -27,9 +27,35 @@ pub struct Organization {
     pub engine: Option<String>,
     /// What its recognizers should expect in every session.
     pub vocabulary: Vocabulary,
+    /// What happens to a key whose secret is reported as leaked.
+    pub leak_policy: LeakPolicy,
+    /// When a spend brings its credits down to this many or fewer, `credits.low` is raised, once per crossing.
+    pub low_credits_threshold: u32,
     /// When it was made.
     pub created_at: Timestamp,
 }
+
+named! {
+    /// What happens to a key whose secret is reported as leaked (`POST /v1/api_keys/leaks`). Always an event and an audit entry.
+    LeakPolicy {
+        /// The key is revoked and the streams of its sessions are closed.
+        Revoke = "revoke",
+        /// The key may only read from then on, until somebody lifts the quarantine.
+        Quarantine = "quarantine",
+        /// Nothing happens to the key.
+        Notify = "notify",
+    }
+}
+
+impl Default for LeakPolicy {
+    /// Who holds a leaked key could do worse with it than revoke it.
+    fn default() -> Self {
+        Self::Revoke
+    }
+}
+
+/// The low-credit threshold of a new organization.
+pub const LOW_CREDITS_THRESHOLD: u32 = 10;
 
 /// Most characters of an organization's or key's name.
 pub const NAME_CHARS_MAX: usize = 100;

@@ -164,6 +164,8 @@ pub struct Session {
     pub created_at: Timestamp,
     /// When something last happened in it.
     pub last_activity_at: Timestamp,
+    /// Until when its first stream token lets somebody join; until then it counts as a concurrent session though nobody has joined.
+    pub joinable_until: Timestamp,
     /// Where it stands, with the times that belong to it.
     pub state: SessionState,
 }

@@ -18,6 +18,8 @@ pub mod repository;
 pub use error::StorageError;
 pub use page::{Cursor, Page, PageRequest};
 pub use repository::{
-    EndedSession, KeyRepository, KeyUpdate, KnownKey, NewSecret, NewTurn, OrganizationRepository, RotateKey,
-    SessionRepository, Storage, StreamClosures, TURNS_PAGE_MAX, TurnRepository,
+    CreateSession, EndedSession, GateChange, GateChanges, IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse,
+    KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Once, OrganizationRepository,
+    OrganizationUpdate, RequestBlock, RotateKey, SessionRepository, Storage, StoredAnswer, TURNS_PAGE_MAX,
+    TurnRepository,
 };

@@ -6,12 +6,16 @@ use std::num::NonZeroU32;
 
 use async_trait::async_trait;
 use kallglot_core::Timestamp;
-use kallglot_core::api_key::{ApiKey, KeyHash};
+use kallglot_core::api_key::{ApiKey, KeyHash, StoredSecret};
+use kallglot_core::audit::{AuditEntry, Change};
+use kallglot_core::credit::{CreditBalance, LedgerEntry};
 use kallglot_core::edition::Edition;
-use kallglot_core::id::{ApiKeyId, OrganizationId, SegmentId, SessionId};
+use kallglot_core::event::Event;
+use kallglot_core::id::{ApiKeyId, AuditId, OrganizationId, RequestId, SegmentId, SessionId};
+use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
 use kallglot_core::language::LanguageTag;
-use kallglot_core::organization::Organization;
-use kallglot_core::permission::PermissionSet;
+use kallglot_core::organization::{LeakPolicy, Organization};
+use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::session::{EndReason, Session, Speaker, Tenant, Translation, Turn, UtteranceLag};
 use kallglot_core::stream_statistics::StreamStatistics;
@@ -22,17 +26,33 @@ use crate::page::{Page, PageRequest};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
+/// What can be changed of an organization. None leaves a field as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrganizationUpdate {
+    /// A new plan.
+    pub plan: Option<Plan>,
+    /// New overrides, all of them.
+    pub overrides: Option<LimitOverrides>,
+    /// Whether its subscription is active.
+    pub active: Option<bool>,
+    /// The edition that its keys speak unless they say otherwise.
+    pub edition: Option<Edition>,
+    /// What its recognizers should expect, in place of what was set before. The caller has validated it.
+    pub vocabulary: Option<Vocabulary>,
+    /// Its speech engine by name; `Some(None)` for the server's default.
+    pub engine: Option<Option<String>>,
+    /// What happens to leaked keys.
+    pub leak_policy: Option<LeakPolicy>,
+    /// When `credits.low` is raised.
+    pub low_credits_threshold: Option<u32>,
+}
+
 /// Organizations: for the operator and for what the server knows of its own tenants.
 #[async_trait]
 pub trait OrganizationRepository: Send + Sync {
-    /// Stores a new one with its first grant of credits (0 for none), both or neither. `Conflict` when its id is taken.
-    async fn create_organization(&self, organization: &Organization, credits: u32) -> Result<()>;
-
-    /// Adds a grant to its ledger (contract section 7). Answers with the balance after it.
-    async fn grant_credits(&self, id: OrganizationId, credits: NonZeroU32, at: Timestamp) -> Result<Option<i64>>;
-
-    /// What its ledger sums up to.
-    async fn credit_balance(&self, id: OrganizationId) -> Result<Option<i64>>;
+    /// Stores a new one with its first grant of credits (0 for none) and an audit entry, all or nothing. `Conflict` when its id is
+    /// taken.
+    async fn create_organization(&self, organization: &Organization, credits: u32, change: &Change) -> Result<()>;
 
     /// The organization of this id.
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>>;
@@ -40,25 +60,31 @@ pub trait OrganizationRepository: Send + Sync {
     /// A page of all of them, newest first.
     async fn organizations_for_operator(&self, page: &PageRequest<OrganizationId>) -> Result<Page<Organization>>;
 
-    /// Sets plan and overrides, both as given. Answers with the organization as it is now.
-    async fn set_plan(
+    /// Changes what `update` names, with an audit entry of what is different after it (none when nothing is). Answers with the
+    /// organization as it is now.
+    async fn update_organization(
         &self,
         id: OrganizationId,
-        plan: Plan,
-        overrides: &LimitOverrides,
+        update: &OrganizationUpdate,
+        change: &Change,
     ) -> Result<Option<Organization>>;
 
-    /// Sets whether its subscription is active.
-    async fn set_active(&self, id: OrganizationId, active: bool) -> Result<Option<Organization>>;
+    /// Adds a grant to its ledger (contract section 7), with an audit entry. Answers with how its credits stand after it.
+    async fn grant_credits(
+        &self,
+        id: OrganizationId,
+        credits: NonZeroU32,
+        change: &Change,
+    ) -> Result<Option<CreditBalance>>;
 
-    /// Sets the edition that its keys speak unless they say otherwise.
-    async fn set_edition(&self, id: OrganizationId, edition: Edition) -> Result<Option<Organization>>;
+    /// How its credits stand: all zero without any entry. The period of `used` is that of the last entry.
+    async fn credit_balance(&self, id: OrganizationId) -> Result<Option<CreditBalance>>;
 
-    /// Sets what its recognizers should expect, in place of what was set before. The caller has validated it.
-    async fn set_vocabulary(&self, id: OrganizationId, vocabulary: &Vocabulary) -> Result<Option<Organization>>;
+    /// Up to `limit` (at most 1000) entries of its ledger after place `after` (0 for from the start), oldest first.
+    async fn ledger(&self, id: OrganizationId, after: i64, limit: u32) -> Result<Vec<LedgerEntry>>;
 
-    /// Sets its speech engine by name; none for the server's default.
-    async fn set_engine(&self, id: OrganizationId, engine: Option<&str>) -> Result<Option<Organization>>;
+    /// A page of its audit log, newest first.
+    async fn audit_log(&self, id: OrganizationId, page: &PageRequest<AuditId>) -> Result<Page<AuditEntry>>;
 }
 
 /// What a key's hash leads to: everything that the gate needs, in one look-up.
@@ -70,6 +96,8 @@ pub struct KnownKey {
     pub secret_valid_until: Option<Timestamp>,
     /// The key's organization.
     pub organization: Organization,
+    /// How the organization's credits stand.
+    pub credits: CreditBalance,
 }
 
 /// What can be changed of a key. None leaves a field as it is.
@@ -87,15 +115,8 @@ pub struct KeyUpdate {
     pub requests_per_minute_max: Option<Option<u32>>,
     /// The edition it is pinned to; `Some(None)` for its organization's.
     pub edition: Option<Option<Edition>>,
-}
-
-/// What is stored of a new secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewSecret {
-    /// Its hash.
-    pub hash: KeyHash,
-    /// Its last 4 characters.
-    pub last4: String,
+    /// Whether a quarantine ends.
+    pub lift_quarantine: bool,
 }
 
 /// What became of a rotation.
@@ -109,24 +130,71 @@ pub enum RotateKey {
     NotFound,
 }
 
-/// Which keys' streams were asked to be closed, since some place in that list.
+/// What became of a leak report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamClosures {
-    /// The keys, in the order of the requests; a key may be in it more than once.
-    pub keys: Vec<ApiKeyId>,
-    /// Where to go on next time. Every page has at most 1000 keys: a full page has a next one at once.
+pub struct LeakedKey {
+    /// The key as it is now.
+    pub key: ApiKey,
+    /// What the organization wants to happen, and has happened.
+    pub policy: LeakPolicy,
+}
+
+/// That keys were used: noted in batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The key.
+    pub key: ApiKeyId,
+    /// When it was last used.
+    pub at: Timestamp,
+    /// The permissions that were asked for, and had, since the last note.
+    pub permissions: PermissionSet,
+    /// When a secret before the current one was last used, if one was.
+    pub old_secret_at: Option<Timestamp>,
+}
+
+/// A change that a server which caches keys and organizations has to hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateChange {
+    /// Something about this key or its secrets.
+    Key(ApiKeyId),
+    /// Something about this organization, or its credits by other than a spend.
+    Organization(OrganizationId),
+    /// The streams of this key's sessions are to be closed.
+    CloseStreams(ApiKeyId),
+}
+
+/// What has changed since some place in the list of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateChanges {
+    /// The changes, in their order; at most 1000: a full list has a next one at once.
+    pub changes: Vec<GateChange>,
+    /// Where to go on next time.
     pub marker: i64,
+    /// Whether changes right after the marker that was given are gone: drop all that is cached.
+    pub lost: bool,
 }
 
 /// API keys and their secrets' hashes.
 #[async_trait]
 pub trait KeyRepository: Send + Sync {
-    /// Stores a new key and its first secret. `key.last4` is the secret's. `Conflict` when id or hash are taken or the
-    /// organization does not exist.
-    async fn create_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<()>;
+    /// Stores a new key and its first secret, with an audit entry, the event `api_key.created`, and the idempotency record if there
+    /// is one. `key.last4` is the secret's. `Conflict` when id or hash are taken or the organization does not exist.
+    async fn create_key(
+        &self,
+        key: &ApiKey,
+        secret: &StoredSecret,
+        idempotency: Option<&NewAnswer>,
+        change: &Change,
+    ) -> Result<Once<()>>;
 
     /// What this hash leads to: also a key that is revoked or expired and a secret whose time is over, for the caller to refuse.
     async fn key_of_secret(&self, hash: &KeyHash) -> Result<Option<KnownKey>>;
+
+    /// Replaces a secret's hash by the one under another pepper. Nothing happens when `old` is not there.
+    async fn rehash_secret(&self, old: &KeyHash, new: &KeyHash, pepper: u32) -> Result<()>;
+
+    /// How many secrets that can still let somebody in at `now` are hashed with each pepper: (number, secrets), by number.
+    async fn secrets_by_pepper(&self, now: Timestamp) -> Result<Vec<(u32, u64)>>;
 
     /// A key of this tenant.
     async fn key(&self, tenant: Tenant, id: ApiKeyId) -> Result<Option<ApiKey>>;
@@ -137,36 +205,133 @@ pub trait KeyRepository: Send + Sync {
     /// A page of the tenant's keys, newest first, revoked ones among them.
     async fn keys(&self, tenant: Tenant, page: &PageRequest<ApiKeyId>) -> Result<Page<ApiKey>>;
 
-    /// Changes what `update` names. Answers with the key as it is now.
-    async fn update_key(&self, tenant: Tenant, id: ApiKeyId, update: &KeyUpdate) -> Result<Option<ApiKey>>;
+    /// When each permission of these keys of the tenant was last used. Permissions never used and unknown keys are not in it.
+    async fn permissions_used(
+        &self,
+        tenant: Tenant,
+        keys: &[ApiKeyId],
+    ) -> Result<Vec<(ApiKeyId, Permission, Timestamp)>>;
 
-    /// Gives the key a new secret. The ones before stay valid until `old_valid_until`, or until the earlier end that they already
-    /// had.
+    /// Changes what `update` names, with an audit entry of what is different after it. Answers with the key as it is now.
+    async fn update_key(
+        &self,
+        tenant: Tenant,
+        id: ApiKeyId,
+        update: &KeyUpdate,
+        change: &Change,
+    ) -> Result<Option<ApiKey>>;
+
+    /// Gives the key a new secret, with an audit entry and the event `api_key.rotated`. The ones before stay valid until
+    /// `old_valid_until`, or until the earlier end that they already had.
     async fn rotate_key(
         &self,
         tenant: Tenant,
         id: ApiKeyId,
-        secret: &NewSecret,
-        now: Timestamp,
+        secret: &StoredSecret,
         old_valid_until: Timestamp,
+        change: &Change,
     ) -> Result<RotateKey>;
 
-    /// Revokes the key at `at`; an earlier revocation stays. With `close_streams` its id is in [`Self::closed_streams_since`] from
-    /// then on, also when it had been revoked before.
+    /// Revokes the key at `change.at`; an earlier revocation stays. With an audit entry and the event `api_key.revoked`, if it was not
+    /// revoked before. With `close_streams` there is a [`GateChange::CloseStreams`], also when it had been revoked before.
     async fn revoke_key(
         &self,
         tenant: Tenant,
         id: ApiKeyId,
-        at: Timestamp,
         close_streams: bool,
+        change: &Change,
     ) -> Result<Option<ApiKey>>;
 
-    /// Notes when keys were last used; an earlier time than the stored one and unknown keys are passed over.
-    async fn touch_keys(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<()>;
+    /// Does with the key of this secret what its organization's policy for leaked keys says, with an audit entry and the event
+    /// `api_key.leaked`: each once per key and policy, however often it is reported. A key that is already revoked is left as it is. None for an unknown secret.
+    async fn report_leak(&self, hash: &KeyHash, change: &Change) -> Result<Option<LeakedKey>>;
 
-    /// The keys whose streams were asked to be closed after `marker`. None: no keys, only where the list ends now; ask so once at
-    /// start, then with the marker that came last.
-    async fn closed_streams_since(&self, marker: Option<i64>) -> Result<StreamClosures>;
+    /// Notes when keys were last used and for what; earlier times than the stored ones and unknown keys are passed over.
+    async fn note_key_uses(&self, uses: &[KeyUse]) -> Result<()>;
+
+    /// What has changed for caches of keys and organizations, by any process, after `marker`. None: no changes, only where the list
+    /// ends now; ask so once before the first look-up, then with the marker that came last.
+    async fn gate_changes_since(&self, marker: Option<i64>) -> Result<GateChanges>;
+}
+
+/// An answer that is to be given again when the same request comes again (contract section 8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAnswer {
+    /// What the client calls the request.
+    pub key: IdempotencyKey,
+    /// What the request is.
+    pub fingerprint: Fingerprint,
+    /// The request that the answer was made for.
+    pub request: RequestId,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's body, sealed: it may hold a secret.
+    pub sealed_body: Vec<u8>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An answer that was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// What the request was.
+    pub fingerprint: Fingerprint,
+    /// The request that the answer was made for.
+    pub request: RequestId,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's body, sealed.
+    pub sealed_body: Vec<u8>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of work that is to be done once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Once<T> {
+    /// Done now.
+    Done(T),
+    /// There is an answer under this idempotency key, not older than a day; nothing was done.
+    Known(StoredAnswer),
+}
+
+/// The answers under idempotency keys. An answer older than [`kallglot_core::idempotency::KEPT_S`] is as if it was not there.
+#[async_trait]
+pub trait IdempotencyRepository: Send + Sync {
+    /// The answer under this key at `now`.
+    async fn answer(&self, tenant: Tenant, key: &IdempotencyKey, now: Timestamp) -> Result<Option<StoredAnswer>>;
+
+    /// Keeps an answer, unless there is one: for work that does no harm when it is done twice.
+    async fn keep_answer(&self, tenant: Tenant, answer: &NewAnswer) -> Result<Once<()>>;
+}
+
+/// A session that is to be made, with all that commits with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewSession {
+    /// The session.
+    pub session: Session,
+    /// The request that makes it.
+    pub request: RequestId,
+    /// What it costs: 1, or 0 in the test environment.
+    pub credits: u32,
+    /// The event that it raises.
+    pub event: Event,
+    /// What is raised when this spend crosses the organization's threshold for low credits; its detail gets `remaining` and
+    /// `threshold`.
+    pub low_credits_event: Event,
+    /// The answer, when the client wants to be able to repeat the request.
+    pub idempotency: Option<NewAnswer>,
+}
+
+/// What became of a new session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CreateSession {
+    /// It is there and paid for; how the credits stand after it (none when it cost none).
+    Created(Option<CreditBalance>),
+    /// There is an answer under its idempotency key; nothing was done.
+    Known(StoredAnswer),
+    /// The credits don't suffice; nothing was done. How they stand.
+    NoCredits(CreditBalance),
 }
 
 /// A session after [`SessionRepository::end_session`].
@@ -181,8 +346,9 @@ pub struct EndedSession {
 /// Sessions.
 #[async_trait]
 pub trait SessionRepository: Send + Sync {
-    /// Stores a new one. `Conflict` when its id is taken or organization or key don't exist.
-    async fn create_session(&self, session: &Session) -> Result<()>;
+    /// Stores a new one, its spend, its events and its idempotency record: all or nothing (contract section 7). `Conflict` when its id
+    /// is taken or organization or key don't exist.
+    async fn create_session(&self, new: &NewSession) -> Result<CreateSession>;
 
     /// A session of this tenant.
     async fn session(&self, tenant: Tenant, id: SessionId) -> Result<Option<Session>>;
@@ -197,25 +363,75 @@ pub trait SessionRepository: Send + Sync {
     /// left as it is, which the caller sees in its state.
     async fn connect_session(&self, tenant: Tenant, id: SessionId, at: Timestamp) -> Result<Option<Session>>;
 
-    /// Audio has arrived at `at`: sets `started_at` if it is the first. Answers like [`Self::connect_session`].
-    async fn start_session(&self, tenant: Tenant, id: SessionId, at: Timestamp) -> Result<Option<Session>>;
+    /// Audio has arrived at `at`: sets `started_at` if it is the first, and raises `event` then. Answers like
+    /// [`Self::connect_session`].
+    async fn start_session(
+        &self,
+        tenant: Tenant,
+        id: SessionId,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<Option<Session>>;
 
     /// Notes when something last happened in these sessions, for the server's own sessions. Earlier times than the stored ones,
     /// ended and unknown sessions are passed over.
     async fn touch_sessions(&self, active: &[(SessionId, Timestamp)]) -> Result<()>;
 
-    /// Ends it, once: a second end changes nothing.
+    /// Ends it, once, and raises `event` then: a second end changes nothing.
     async fn end_session(
         &self,
         tenant: Tenant,
         id: SessionId,
         at: Timestamp,
         reason: EndReason,
+        event: &Event,
     ) -> Result<Option<EndedSession>>;
 
     /// Of all tenants: at most `limit` sessions that have not ended and in which nothing has happened since before `before`, the
     /// longest idle first. For the server, to end them.
     async fn idle_sessions(&self, before: Timestamp, limit: u32) -> Result<Vec<Session>>;
+
+    /// Of all tenants: up to `limit` (at most 1000) sessions that have not ended, by id, after this one. For the server at its start.
+    async fn open_sessions(&self, after: Option<SessionId>, limit: u32) -> Result<Vec<Session>>;
+}
+
+/// A piece of an organization's request log, packed: a few seconds of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestBlock {
+    /// Whose.
+    pub tenant: Tenant,
+    /// When the first request in it arrived.
+    pub first_at: Timestamp,
+    /// When the last one arrived.
+    pub last_at: Timestamp,
+    /// The records, packed by who wrote them.
+    pub packed: Vec<u8>,
+}
+
+/// The request log, the events that wait to be delivered, and what is forgotten in time.
+#[async_trait]
+pub trait LogRepository: Send + Sync {
+    /// Appends blocks.
+    async fn append_request_blocks(&self, blocks: &[RequestBlock]) -> Result<()>;
+
+    /// Up to `limit` (at most 100) blocks of the tenant that may hold requests which arrived between `from` and `to`, the newest
+    /// first, before place `before`. Each with its place.
+    async fn request_blocks(
+        &self,
+        tenant: Tenant,
+        from: Timestamp,
+        to: Timestamp,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, RequestBlock)>>;
+
+    /// Up to `limit` (at most 1000) events of all organizations after place `after` (0 for from the start), oldest first, each with its
+    /// place. For the server, to deliver them.
+    async fn events(&self, after: i64, limit: u32) -> Result<Vec<(i64, Event)>>;
+
+    /// Deletes what has had its time at `now`: request blocks and events after 30 days, idempotency records after theirs, gate
+    /// changes after an hour. At most `limit` rows of each; answers with how many it deleted in all.
+    async fn forget(&self, now: Timestamp, limit: u32) -> Result<u64>;
 }
 
 /// A turn that has not got its place in the transcript yet.
@@ -287,7 +503,15 @@ pub trait TurnRepository: Send + Sync {
 
 /// Everything that a backend gives.
 #[async_trait]
-pub trait Storage: OrganizationRepository + KeyRepository + SessionRepository + TurnRepository + 'static {
+pub trait Storage:
+    OrganizationRepository
+    + KeyRepository
+    + IdempotencyRepository
+    + SessionRepository
+    + TurnRepository
+    + LogRepository
+    + 'static
+{
     /// A number that is different from the last answer when another process has changed the database in between (the command
     /// line, say): time to drop what is cached. Cheap enough to ask several times a second.
     async fn changes(&self) -> Result<u64>;

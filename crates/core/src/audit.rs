@@ -1,0 +1,83 @@
+//! The audit log: everything done to keys, plans and credits: who, when, from where, what changed.
+//!
+//! Every method that changes such a thing takes a [`Change`], so it can't be done without leaving an entry.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use crate::id::{ApiKeyId, AuditId, EventId, OrganizationId, RequestId};
+use crate::session::{Environment, named};
+
+/// Who changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// A request with this key.
+    Key(ApiKeyId),
+    /// Somebody at the command line, who owns the data folder.
+    Operator,
+    /// Somebody who reported a leaked secret, and so holds it.
+    LeakReporter,
+}
+
+/// A change that is about to be made: who, when and from where. Its id becomes the audit entry's, and the event's that it raises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The audit entry's id.
+    pub id: AuditId,
+    /// Who.
+    pub who: Who,
+    /// From which address; none at the command line.
+    pub address: Option<IpAddr>,
+    /// By which request; none at the command line.
+    pub request: Option<RequestId>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Change {
+    /// The id of the event that the change raises.
+    pub const fn event_id(&self) -> EventId {
+        EventId::from_bits(self.id.to_bits())
+    }
+}
+
+named! {
+    /// What was done.
+    AuditAction {
+        /// An organization was made.
+        OrganizationCreated = "organization.created",
+        /// Something about an organization was changed: plan, limits, state, edition, policies.
+        OrganizationUpdated = "organization.updated",
+        /// Credits were granted.
+        CreditsGranted = "credits.granted",
+        /// A key was made.
+        KeyCreated = "api_key.created",
+        /// Something about a key was changed.
+        KeyUpdated = "api_key.updated",
+        /// A key got a new secret.
+        KeyRotated = "api_key.rotated",
+        /// A key was revoked.
+        KeyRevoked = "api_key.revoked",
+        /// A key's secret was reported as leaked.
+        KeyLeaked = "api_key.leaked",
+    }
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Who, when, from where.
+    pub change: Change,
+    /// In whose log it stands.
+    pub organization: OrganizationId,
+    /// The environment of what was changed; none for what concerns both.
+    pub environment: Option<Environment>,
+    /// What was done.
+    pub action: AuditAction,
+    /// The id of what it was done to: an organization's or a key's.
+    pub object: String,
+    /// What changed: the property's name with its value before and after, as people read them; empty before for what is new. Never a secret.
+    pub changes: BTreeMap<String, (String, String)>,
+}
