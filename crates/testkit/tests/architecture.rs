@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine-classic", &["core", "audio", "engine"]),
     ("engine-openai", &["core", "audio", "engine"]),
     ("storage", &["core"]),
+    ("cluster", &["core"]),
     ("storage-sqlite", &["core", "storage"]),
     ("app", &["core", "audio", "engine", "storage"]),
     ("http", &["core", "engine", "storage", "app"]),
