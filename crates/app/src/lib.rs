@@ -3,10 +3,16 @@
 //! What is shared by more than one edge is a function here; plain reading is the edge's own look-up in the repository.
 
 pub mod error;
+pub mod gate;
+pub mod idempotency;
+pub mod keys;
+pub mod leases;
 pub mod live;
+pub mod request_log;
+pub mod seal;
 pub mod sessions;
 pub mod state;
 pub mod upkeep;
 
-pub use error::Error;
-pub use state::{App, AppConfig};
+pub use error::{Error, Public};
+pub use state::{App, AppConfig, Parts};

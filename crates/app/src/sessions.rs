@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use kallglot_core::Timestamp;
 use kallglot_core::error_code::ErrorCode;
-use kallglot_core::id::{ApiKeyId, SessionId};
+use kallglot_core::event::{Event, EventType};
+use kallglot_core::id::{EventId, RequestId, SessionId};
 use kallglot_core::language::LanguageTag;
-use kallglot_core::session::{EndReason, Mode, Session, SessionState, Tenant};
+use kallglot_core::random::RandomSource;
+use kallglot_core::session::{EndReason, Environment, Mode, Session, SessionState, Tenant};
 use kallglot_core::vocabulary::Vocabulary;
+use kallglot_storage::{CreateSession as Stored, NewSession};
 
+use crate::gate::cache::Known;
+use crate::idempotency::{Repeatable, Replay};
+use crate::state::StreamToken;
 use crate::{App, Error};
 
 /// What a session is asked to be.
@@ -31,54 +38,63 @@ pub struct CreateSession {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// What became of a request for a session.
+pub enum Created {
+    /// It is there; its answer's body.
+    New {
+        /// The session.
+        session: Box<Session>,
+        /// The body that `render` made.
+        body: Vec<u8>,
+    },
+    /// The request is a repetition: nothing was done.
+    Replay(Replay),
+}
+
+/// An event about a session.
+pub(crate) fn event(
+    event_type: EventType,
+    tenant: Tenant,
+    id: SessionId,
+    at: Timestamp,
+    random: &dyn RandomSource,
+) -> Event {
+    Event {
+        id: EventId::new(at, random),
+        organization: tenant.organization,
+        environment: tenant.environment,
+        event_type,
+        object: id.to_string(),
+        detail: BTreeMap::new(),
+        at,
+    }
+}
+
 impl App {
-    /// Creates a session.
+    /// Creates a session: steps 8 to 11 of the gate (contract section 3). `render` makes the answer's body; with `repeatable` it is stored
+    /// in the same transaction.
     ///
     /// # Errors
-    /// `validation_failed` for what this server can't do; storage's.
+    /// `validation_failed` for what this server can't do, `concurrent_session_limit_exceeded`, `insufficient_api_credits`,
+    /// `idempotency_mismatch`; storage's.
     pub async fn create_session(
         &self,
-        tenant: Tenant,
-        created_by: ApiKeyId,
+        caller: &Known,
+        request: RequestId,
         asked: CreateSession,
-    ) -> Result<Session, Error> {
-        match asked.mode {
-            Mode::BidirectionalTranslation | Mode::AssistiveTranslation => {}
-            Mode::AiAgent | Mode::HelpChatVoice => {
-                return Err(Error::invalid(
-                    "mode",
-                    format!(
-                        "`{}` is not available on this server yet. Use `bidirectional_translation` or `assistive_translation`.",
-                        asked.mode
-                    ),
-                ));
-            }
-        }
-        if let (Some(source), Some(target)) = (&asked.source_language, &asked.target_language)
-            && source.primary() == target.primary()
-        {
-            return Err(Error::invalid(
-                "target_language",
-                "Both parties speak the same language; there is nothing to translate. Name two different languages.",
-            ));
-        }
-        if let Some(param) = asked.routing {
-            return Err(Error::invalid(
-                param,
-                "No carrier is connected to this organization, so the call can't be routed. Leave `routing` out for a WebSocket-only session.",
-            ));
-        }
-        if asked.recording {
-            return Err(Error::invalid(
-                "recording.enabled",
-                "Recording is not available on this server yet. Leave it out or set it to false.",
-            ));
-        }
+        repeatable: Option<&Repeatable>,
+        token_lifetime_s: u32,
+        render: impl Fn(&Session, &StreamToken) -> Vec<u8>,
+    ) -> Result<Created, Error> {
+        possible(&asked)?;
         let now = self.clock.now();
+        let id = SessionId::new(now, self.random.as_ref());
+        let tenant = caller.key.tenant();
+        let token = self.stream_token(id, tenant.environment, token_lifetime_s);
         let session = Session {
-            id: SessionId::new(now, self.random.as_ref()),
+            id,
             tenant,
-            created_by,
+            created_by: caller.key.id,
             mode: asked.mode,
             source_language: asked.source_language,
             target_language: asked.target_language,
@@ -87,10 +103,44 @@ impl App {
             metadata: asked.metadata,
             created_at: now,
             last_activity_at: now,
+            joinable_until: token.expires_at,
             state: SessionState::Created,
         };
-        self.storage.create_session(&session).await?;
-        Ok(session)
+        let body = render(&session, &token);
+        self.take_slot(&session, caller.limits.concurrent_sessions_max).await?;
+        let random = self.random.as_ref();
+        let new = NewSession {
+            request,
+            credits: u32::from(tenant.environment == Environment::Live),
+            event: event(EventType::SessionCreated, tenant, id, now, random),
+            low_credits_event: Event {
+                object: tenant.organization.to_string(),
+                ..event(EventType::CreditsLow, tenant, id, now, random)
+            },
+            // The status is that of every creation (RFC 9110 section 15.3.2).
+            idempotency: repeatable.map(|repeatable| repeatable.answer(201, &body)),
+            session,
+        };
+        let stored = self.storage.create_session(&new).await;
+        if !matches!(stored, Ok(Stored::Created(_))) {
+            self.give_slot_back(&new.session).await;
+        }
+        match stored? {
+            Stored::Created(balance) => {
+                if let Some(balance) = balance {
+                    caller.credits.hear(balance);
+                }
+                Ok(Created::New { session: Box::new(new.session), body })
+            }
+            Stored::NoCredits(balance) => {
+                caller.credits.hear(balance);
+                Err(Error::of(ErrorCode::InsufficientApiCredits))
+            }
+            Stored::Known(answer) => match repeatable {
+                Some(repeatable) => Ok(Created::Replay(repeatable.replay(answer)?)),
+                None => Err(Error::of(ErrorCode::InternalError)),
+            },
+        }
     }
 
     /// Ends a session; one that has ended stays as it is.
@@ -100,4 +150,41 @@ impl App {
     pub async fn end_session(&self, tenant: Tenant, id: SessionId, reason: EndReason) -> Result<Session, Error> {
         self.hub.end(tenant, id, reason).await?.ok_or_else(|| Error::of(ErrorCode::SessionNotFound))
     }
+}
+
+/// Refuses what this server can't do.
+fn possible(asked: &CreateSession) -> Result<(), Error> {
+    match asked.mode {
+        Mode::BidirectionalTranslation | Mode::AssistiveTranslation => {}
+        Mode::AiAgent | Mode::HelpChatVoice => {
+            return Err(Error::invalid(
+                "mode",
+                format!(
+                    "`{}` is not available on this server yet. Use `bidirectional_translation` or `assistive_translation`.",
+                    asked.mode
+                ),
+            ));
+        }
+    }
+    if let (Some(source), Some(target)) = (&asked.source_language, &asked.target_language)
+        && source.primary() == target.primary()
+    {
+        return Err(Error::invalid(
+            "target_language",
+            "Both parties speak the same language; there is nothing to translate. Name two different languages.",
+        ));
+    }
+    if let Some(param) = asked.routing {
+        return Err(Error::invalid(
+            param,
+            "No carrier is connected to this organization, so the call can't be routed. Leave `routing` out for a WebSocket-only session.",
+        ));
+    }
+    if asked.recording {
+        return Err(Error::invalid(
+            "recording.enabled",
+            "Recording is not available on this server yet. Leave it out or set it to false.",
+        ));
+    }
+    Ok(())
 }

@@ -1,20 +1,27 @@
 //! Everything that the edges share: one value, passed.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::SignedDuration;
+use kallglot_cluster::Cluster;
 use kallglot_core::Timestamp;
-use kallglot_core::api_key::{Pepper, ServerEnvironment};
+use kallglot_core::api_key::{Peppers, ServerEnvironment};
+use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock;
-use kallglot_core::edition::Edition;
-use kallglot_core::id::SessionId;
-use kallglot_core::random::RandomSource;
+use kallglot_core::id::{AuditId, RequestId, SessionId};
+use kallglot_core::random::{self, RandomSource};
 use kallglot_core::session::Environment;
 use kallglot_core::stream_token::{self, StreamTokenSecret};
 use kallglot_engine::router::EngineRouter;
 use kallglot_storage::Storage;
 
+use crate::gate::Suspects;
+use crate::gate::cache::KeyCache;
 use crate::live::Hub;
+use crate::request_log::RequestLog;
+use crate::seal::Seal;
 
 /// Settings that use cases need.
 #[derive(Debug, Clone)]
@@ -27,6 +34,8 @@ pub struct AppConfig {
     pub stream_token_s: Option<u32>,
     /// Without activity for this long a session ends with `timeout`. Seconds.
     pub session_idle_s: u32,
+    /// Most keys that are kept in memory.
+    pub keys_cached_max: usize,
 }
 
 impl Default for AppConfig {
@@ -36,6 +45,7 @@ impl Default for AppConfig {
             public_url: "http://127.0.0.1:8080".into(),
             stream_token_s: None,
             session_idle_s: 30 * 60,
+            keys_cached_max: 200_000,
         }
     }
 }
@@ -50,14 +60,68 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn RandomSource>,
-    /// With which keys are hashed.
-    pub pepper: Pepper,
+    /// What nodes share.
+    pub cluster: Arc<dyn Cluster>,
+    /// Seals what is stored for a while and may hold a secret.
+    pub seal: Seal,
+    /// The keys that were used lately.
+    pub keys: KeyCache,
+    /// Requests that are not in the database yet.
+    pub request_log: RequestLog,
     /// With which stream tokens are signed.
     pub stream_token_secret: StreamTokenSecret,
     /// The speech engines.
     pub engines: EngineRouter,
     /// The live sessions.
     pub hub: Hub,
+    pub(crate) suspects: Suspects,
+    peppers: RwLock<Arc<Peppers>>,
+    request_ids: RequestIds,
+}
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// See [`App::config`].
+    pub config: AppConfig,
+    /// See [`App::storage`].
+    pub storage: Arc<dyn Storage>,
+    /// See [`App::cluster`].
+    pub cluster: Arc<dyn Cluster>,
+    /// See [`App::clock`].
+    pub clock: Arc<dyn Clock>,
+    /// See [`App::random`].
+    pub random: Arc<dyn RandomSource>,
+    /// With which keys are hashed.
+    pub peppers: Peppers,
+    /// See [`App::stream_token_secret`].
+    pub stream_token_secret: StreamTokenSecret,
+    /// See [`App::seal`].
+    pub seal: Seal,
+    /// See [`App::engines`].
+    pub engines: EngineRouter,
+    /// See [`App::hub`].
+    pub hub: Hub,
+}
+
+/// Makes ids of requests. They have to be different, not secret: a random start and a counter cost no system call.
+struct RequestIds {
+    start: u128,
+    count: AtomicU64,
+}
+
+/// The 80 bits of an id below its time.
+const BELOW_TIME: u128 = (1 << 80) - 1;
+
+impl RequestIds {
+    fn new(random: &dyn RandomSource) -> Self {
+        Self { start: u128::from_be_bytes(random::bytes(random)), count: AtomicU64::new(0) }
+    }
+
+    fn next(&self, now: Timestamp) -> RequestId {
+        let count = u128::from(self.count.fetch_add(1, Ordering::Relaxed));
+        let ms = now.as_millisecond().max(0) as u128;
+        RequestId::from_bits(ms << 80 | (self.start.wrapping_add(count) & BELOW_TIME))
+    }
 }
 
 /// A fresh stream token.
@@ -70,9 +134,52 @@ pub struct StreamToken {
 }
 
 impl App {
-    /// Signs a stream token for a session.
-    pub fn stream_token(&self, session: SessionId, environment: Environment, edition: Edition) -> StreamToken {
-        let lifetime_s = self.config.stream_token_s.unwrap_or(edition.rules().stream_token_lifetime_s);
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, storage, cluster, clock, random, peppers, stream_token_secret, seal, engines, hub } = parts;
+        Self {
+            keys: KeyCache::new(config.keys_cached_max),
+            request_ids: RequestIds::new(random.as_ref()),
+            peppers: RwLock::new(Arc::new(peppers)),
+            config,
+            storage,
+            cluster,
+            clock,
+            random,
+            seal,
+            request_log: RequestLog::default(),
+            stream_token_secret,
+            engines,
+            hub,
+            suspects: Suspects::default(),
+        }
+    }
+
+    /// A new request's id.
+    pub fn request_id(&self, now: Timestamp) -> RequestId {
+        self.request_ids.next(now)
+    }
+
+    /// With which keys are hashed.
+    pub fn peppers(&self) -> Arc<Peppers> {
+        Arc::clone(&self.peppers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Hashes keys with these from now on: the pepper was rotated.
+    pub fn set_peppers(&self, peppers: Peppers) {
+        *self.peppers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(peppers);
+        self.keys.forget_all();
+    }
+
+    /// A change that a request is about to make.
+    pub fn change(&self, who: Who, address: IpAddr, request: RequestId) -> Change {
+        let at = self.clock.now();
+        Change { id: AuditId::new(at, self.random.as_ref()), who, address: Some(address), request: Some(request), at }
+    }
+
+    /// Signs a stream token for a session that is valid for `lifetime_s` seconds, or as long as the settings say.
+    pub fn stream_token(&self, session: SessionId, environment: Environment, lifetime_s: u32) -> StreamToken {
+        let lifetime_s = self.config.stream_token_s.unwrap_or(lifetime_s);
         let now = self.clock.now();
         let expires_at = now.checked_add(SignedDuration::from_secs(i64::from(lifetime_s))).unwrap_or(Timestamp::MAX);
         // Tokens count whole seconds; what is told is what is signed.

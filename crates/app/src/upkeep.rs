@@ -1,26 +1,46 @@
-//! What the server does by itself: idle sessions end, and changes made by another process (the command line) take effect.
+//! What the server does by itself: idle sessions end, slots are prolonged, changes made by another process (the command line) take effect,
+//! what waits in memory is stored, what has had its time is forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use kallglot_core::session::EndReason;
-use kallglot_storage::StorageError;
+use kallglot_storage::{GateChange, StorageError};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::App;
+use crate::request_log::FLUSH_AT;
+use crate::{App, Error};
 
-/// How often idle sessions are looked for.
+/// How often idle sessions are looked for, and slots are prolonged: several times within [`crate::leases::LEASE_MS`].
 const IDLE_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// Sessions that one look ends at most; the next look finds the rest.
 const IDLE_BATCH_MAX: u32 = 500;
 /// How often another process's changes are looked for. The contract allows 1 s (section 14).
 const CHANGES_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether much waits to be stored, and after how many looks it is stored though it is little.
+const STORE_LOOK_EVERY: Duration = Duration::from_millis(500);
+const STORE_LOOKS: u32 = 10;
+/// How often what has had its time is forgotten, and how many rows of a kind at once.
+const FORGET_EVERY: SignedDuration = SignedDuration::from_secs(60);
+const FORGET_ROWS_MAX: u32 = 10_000;
 
-/// Ends sessions in which nothing has happened for the configured time, until `stop`.
-pub async fn end_idle_sessions(app: Arc<App>, stop: CancellationToken) {
+/// Starts all of it; it ends with `stop`.
+pub fn start(app: &Arc<App>, tasks: &TaskTracker, stop: &CancellationToken) {
+    tasks.spawn(end_idle_sessions(Arc::clone(app), stop.clone()));
+    tasks.spawn(hear_changes(Arc::clone(app), stop.clone()));
+    tasks.spawn(store_what_waits(Arc::clone(app), stop.clone()));
+    tasks.spawn(forget(Arc::clone(app), stop.clone()));
+}
+
+/// Ends sessions in which nothing has happened for the configured time, and prolongs the slots of the others.
+async fn end_idle_sessions(app: Arc<App>, stop: CancellationToken) {
     loop {
         let now = app.clock.now();
+        if let Err(error) = app.renew_slots().await {
+            tracing::error!(%error, "the slots of live sessions could not be prolonged");
+        }
         let idle = SignedDuration::from_secs(i64::from(app.config.session_idle_s));
         if let Ok(before) = now.checked_sub(idle) {
             app.hub.end_idle(before).await;
@@ -35,6 +55,8 @@ pub async fn end_idle_sessions(app: Arc<App>, stop: CancellationToken) {
                 Err(error) => tracing::error!(%error, "idle sessions could not be looked for"),
             }
         }
+        app.cluster.sweep(now.as_millisecond());
+        app.keys.sweep();
         let next = now.checked_add(IDLE_EVERY).unwrap_or(now);
         tokio::select! {
             () = app.clock.sleep_until(next) => {}
@@ -43,14 +65,15 @@ pub async fn end_idle_sessions(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-/// Closes streams whose key another process (the command line) revoked with that wish, until `stop`.
-pub async fn close_revoked_streams(app: Arc<App>, stop: CancellationToken) {
+/// Makes changes by other processes take effect: keys and organizations are looked up again, streams of revoked keys are closed.
+async fn hear_changes(app: Arc<App>, stop: CancellationToken) {
     let mut marker = None;
     let mut seen = None;
     loop {
-        match look(&app, &mut marker, &mut seen).await {
-            Ok(()) => {}
-            Err(error) => tracing::warn!(%error, "revoked keys could not be looked for"),
+        if let Err(error) = look(&app, &mut marker, &mut seen).await {
+            tracing::warn!(%error, "changes by other processes could not be looked for");
+            // What can't be asked may have changed.
+            app.keys.forget_all();
         }
         tokio::select! {
             () = tokio::time::sleep(CHANGES_EVERY) => {}
@@ -64,11 +87,78 @@ async fn look(app: &App, marker: &mut Option<i64>, seen: &mut Option<u64>) -> Re
     if *seen == Some(changes) {
         return Ok(());
     }
-    let closures = app.storage.closed_streams_since(*marker).await?;
-    for key in &closures.keys {
-        app.hub.close_streams_of(*key).await;
+    loop {
+        let found = app.storage.gate_changes_since(*marker).await?;
+        if found.lost || marker.is_none() {
+            app.keys.forget_all();
+        }
+        app.keys.forget(&found.changes);
+        for change in &found.changes {
+            if let GateChange::CloseStreams(key) = change {
+                app.hub.close_streams_of(*key).await;
+            }
+        }
+        *marker = Some(found.marker);
+        if found.changes.is_empty() {
+            *seen = Some(changes);
+            return Ok(());
+        }
     }
-    *marker = Some(closures.marker);
-    *seen = Some(changes);
-    Ok(())
+}
+
+/// Stores key uses and the request log in batches, and what is left at the end.
+async fn store_what_waits(app: Arc<App>, stop: CancellationToken) {
+    let mut looks = 0;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(STORE_LOOK_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        looks += 1;
+        if looks >= STORE_LOOKS || app.request_log.waiting() >= FLUSH_AT {
+            looks = 0;
+            if let Err(error) = app.store_what_waits().await {
+                tracing::error!(%error, "the request log and key uses could not be stored; they wait on");
+            }
+        }
+    }
+}
+
+/// Deletes what has had its time.
+async fn forget(app: Arc<App>, stop: CancellationToken) {
+    loop {
+        let now = app.clock.now();
+        loop {
+            match app.storage.forget(now, FORGET_ROWS_MAX).await {
+                Ok(0) => break,
+                Ok(rows) => tracing::debug!(rows, "what has had its time was deleted"),
+                Err(error) => {
+                    tracing::error!(%error, "what has had its time could not be deleted");
+                    break;
+                }
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+        }
+        let next = now.checked_add(FORGET_EVERY).unwrap_or(now);
+        tokio::select! {
+            () = app.clock.sleep_until(next) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+impl App {
+    /// Stores the uses of keys and the requests that are not in the database yet.
+    ///
+    /// # Errors
+    /// Storage's; the requests wait on.
+    pub async fn store_what_waits(&self) -> Result<(), Error> {
+        let uses = self.keys.take_uses();
+        if !uses.is_empty() {
+            self.storage.note_key_uses(&uses).await?;
+        }
+        Ok(self.request_log.flush(self.storage.as_ref()).await?)
+    }
 }

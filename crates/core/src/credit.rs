@@ -76,6 +76,16 @@ impl BillingPeriod {
         Self { months: i32::from(date.year()) * 12 + i32::from(date.month()) - 1 }
     }
 
+    /// Its number: months since January of the year 0.
+    pub const fn number(self) -> i32 {
+        self.months
+    }
+
+    /// The period of this number.
+    pub const fn from_number(number: i32) -> Self {
+        Self { months: number }
+    }
+
     /// The first moment of it.
     pub fn begins_at(self) -> Timestamp {
         let year = i16::try_from(self.months.div_euclid(12)).unwrap_or(i16::MAX).clamp(-9999, 9999);

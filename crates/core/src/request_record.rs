@@ -1,6 +1,7 @@
 //! What is kept of every request of an organization for 30 days, so that any refusal can be explained by its id. Never bodies, query
 //! strings or secrets.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -24,13 +25,13 @@ pub struct RequestRecord {
     /// When it arrived.
     pub at: Timestamp,
     /// The method, such as `GET`.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// The route, not the path: `/v1/sessions/{id}`.
-    pub route: String,
+    pub route: Cow<'static, str>,
     /// The answer's status.
     pub status: u16,
     /// The registry's name of the refusal; none for a success.
-    pub code: Option<String>,
+    pub code: Option<Cow<'static, str>>,
     /// From its arrival to its answer, in microseconds.
     pub latency_us: u32,
     /// From where it came, as the gate saw it.

@@ -16,8 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage", &["core"]),
     ("cluster", &["core"]),
     ("storage-sqlite", &["core", "storage"]),
-    ("app", &["core", "audio", "engine", "storage"]),
-    ("http", &["core", "engine", "storage", "app"]),
+    ("app", &["core", "audio", "engine", "storage", "cluster"]),
+    ("http", &["core", "engine", "storage", "cluster", "app"]),
     ("client", &["core"]),
     (
         "server",
@@ -29,12 +29,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "engine-openai",
             "storage",
             "storage-sqlite",
+            "cluster",
             "app",
             "http",
             "client",
         ],
     ),
-    ("testkit", &["core", "audio", "engine", "storage", "storage-sqlite", "app", "http", "client"]),
+    ("testkit", &["core", "audio", "engine", "storage", "storage-sqlite", "cluster", "app", "http", "client"]),
 ];
 
 /// What the pure crates must not know (DESIGN rule 1): an async runtime, a web server, a database, the environment.

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kallglot_cluster::Cluster;
 use kallglot_core::Timestamp;
 use kallglot_core::clock::Clock;
+use kallglot_core::event::EventType;
 use kallglot_core::id::{ApiKeyId, SessionId};
 use kallglot_core::random::RandomSource;
 use kallglot_core::session::{EndReason, Session, SessionState, Speaker, Tenant};
 use kallglot_engine::router::EngineRouter;
-use kallglot_storage::{Storage, StorageError};
+use kallglot_storage::{EndedSession, Storage, StorageError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::live::message::{AudioFrame, SocketId};
 use crate::live::outbox::Outbox;
 use crate::live::session::{COMMANDS_MAX, Command, LiveSession};
+use crate::sessions::event;
 
 /// Times that joining is tried again when the session's task stops at that moment.
 const JOIN_TRIES_MAX: usize = 5;
@@ -25,9 +28,11 @@ const JOIN_TRIES_MAX: usize = 5;
 pub struct LiveDependencies {
     /// Where what was said is stored.
     pub storage: Arc<dyn Storage>,
+    /// Where sessions hold their slots.
+    pub cluster: Arc<dyn Cluster>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Randomness for segment ids.
+    /// Randomness for ids.
     pub random: Arc<dyn RandomSource>,
     /// Who interprets.
     pub engines: EngineRouter,
@@ -48,7 +53,26 @@ struct Inner {
 
 struct Live {
     commands: mpsc::Sender<Command>,
+    tenant: Tenant,
     created_by: ApiKeyId,
+}
+
+impl LiveDependencies {
+    /// Stores that a session has ended, with its event, and gives its slot back.
+    pub(super) async fn end(
+        &self,
+        tenant: Tenant,
+        id: SessionId,
+        reason: EndReason,
+    ) -> Result<Option<EndedSession>, StorageError> {
+        let now = self.clock.now();
+        let event = event(EventType::SessionEnded, tenant, id, now, self.random.as_ref());
+        let ended = self.storage.end_session(tenant, id, now, reason, &event).await?;
+        if let Err(error) = self.cluster.release_lease(tenant, id).get().await {
+            tracing::warn!(session = %id, %error, "a session's slot could not be given back; it lapses by itself");
+        }
+        Ok(ended)
+    }
 }
 
 /// Why a stream can't join.
@@ -157,7 +181,7 @@ impl Hub {
         if let Some(ended) = self.end_live(id, reason).await {
             return Ok(Some(ended));
         }
-        let ended = deps.storage.end_session(tenant, id, deps.clock.now(), reason).await?;
+        let ended = deps.end(tenant, id, reason).await?;
         // Somebody may have joined in between; then the live session must hear of it too.
         self.end_live(id, reason).await;
         Ok(ended.map(|ended| ended.session))
@@ -173,6 +197,11 @@ impl Hub {
     /// Whether a session is live here.
     pub fn is_live(&self, id: SessionId) -> bool {
         self.lock().contains_key(&id)
+    }
+
+    /// The sessions that are live here.
+    pub fn live_sessions(&self) -> Vec<(Tenant, SessionId)> {
+        self.lock().iter().map(|(id, live)| (live.tenant, *id)).collect()
     }
 
     /// How many sessions are live here.
@@ -204,7 +233,7 @@ impl Hub {
             return known.commands.clone();
         }
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-        live.insert(id, Live { commands: commands.clone(), created_by: session.created_by });
+        live.insert(id, Live { commands: commands.clone(), tenant: session.tenant, created_by: session.created_by });
         drop(live);
         let (inner, stop) = (Arc::clone(&self.inner), self.inner.stop.clone());
         let own = commands.downgrade();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kallglot_audio::{SAMPLES_PER_MS, g711};
 use kallglot_core::Timestamp;
 use kallglot_core::error_code::ErrorCode;
+use kallglot_core::event::EventType;
 use kallglot_core::id::SegmentId;
 use kallglot_core::language::LanguageTag;
 use kallglot_core::session::{EndReason, Mode, Session, SessionState, Speaker, Turn, UtteranceLag};
@@ -22,6 +23,7 @@ use crate::live::message::{AudioFrame, AudioOut, CloseCode, Outgoing, SegmentTex
 use crate::live::outbox::Outbox;
 use crate::live::party::{EVENTS_MAX, EngineSlot, Party, PartyEvent};
 use crate::live::writes::{Write, Writes, Written};
+use crate::sessions::event;
 
 /// Sockets that one session may have (contract section 11).
 pub(super) const SOCKETS_MAX: usize = 8;
@@ -290,7 +292,9 @@ impl LiveSession {
             self.zero = Some(now);
             if let Ok(started) = self.session.state.clone().start(wall) {
                 self.session.state = started;
-                self.writes.push(Write::Started(wall));
+                let (tenant, id) = (self.session.tenant, self.session.id);
+                let event = event(EventType::SessionStarted, tenant, id, wall, self.deps.random.as_ref());
+                self.writes.push(Write::Started(Box::new(event)));
             }
         }
         self.active(now);
@@ -655,8 +659,7 @@ impl LiveSession {
         let Some(closing) = self.closing.take() else { return };
         match closing.why {
             Why::End(reason) => {
-                let now = self.deps.clock.now();
-                let ended = self.deps.storage.end_session(self.session.tenant, self.session.id, now, reason).await;
+                let ended = self.deps.end(self.session.tenant, self.session.id, reason).await;
                 match ended {
                     Ok(None) => tracing::error!(session = %self.session.id, "a session that was live is not stored"),
                     Ok(Some(EndedSession { session, .. })) => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kallglot_core::Timestamp;
+use kallglot_core::event::Event as StartedEvent;
 use kallglot_core::session::{Session, Turn, UtteranceLag};
 use kallglot_core::stream_statistics::StreamStatistics;
 use kallglot_storage::{NewTurn, Storage, StorageError};
@@ -19,8 +20,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// One thing to store.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    /// The first audio arrived.
-    Started(Timestamp),
+    /// The first audio arrived, with the event that tells of it.
+    Started(Box<StartedEvent>),
     /// Something happened.
     Activity(Timestamp),
     /// A final text.
@@ -105,7 +106,7 @@ impl Writes {
             }
             // None: the session is gone from storage. There is nobody left to tell.
             match write {
-                Write::Started(at) => drop(storage.start_session(tenant, id, at).await?),
+                Write::Started(event) => drop(storage.start_session(tenant, id, event.at, &event).await?),
                 Write::Activity(at) => storage.touch_sessions(&[(id, at)]).await?,
                 Write::Turn(turn) => {
                     if let Some(turn) = storage.append_turn(tenant, id, &turn).await? {

@@ -1,0 +1,248 @@
+//! API keys, as keys manage them (`/v1/api_keys`): a key can never make or change a key into something that may do more than itself.
+
+use ipnet::IpNet;
+use kallglot_core::Timestamp;
+use kallglot_core::api_key::{ApiKey, Secret};
+use kallglot_core::audit::Change;
+use kallglot_core::edition::Edition;
+use kallglot_core::error_code::ErrorCode;
+use kallglot_core::id::ApiKeyId;
+use kallglot_core::permission::PermissionSet;
+use kallglot_core::session::Tenant;
+use kallglot_storage::{GateChange, KeyUpdate, LeakedKey, Once, RotateKey};
+
+use crate::gate::cache::Known;
+use crate::idempotency::{Repeatable, Replay};
+use crate::{App, Error};
+
+/// What a new key is asked to be.
+#[derive(Debug, Clone, Default)]
+pub struct CreateKey {
+    /// Its name.
+    pub name: String,
+    /// What it may do; none for its edition's standard set, as far as the caller has it.
+    pub permissions: Option<PermissionSet>,
+    /// When it expires; none for when the caller does.
+    pub expires_at: Option<Timestamp>,
+    /// From where it may be used; none for from where the caller may.
+    pub allowed_networks: Option<Vec<IpNet>>,
+    /// Its own limit; none for the caller's.
+    pub requests_per_minute_max: Option<u32>,
+    /// The edition it is pinned to.
+    pub edition: Option<Edition>,
+}
+
+/// What became of a request for a key.
+pub enum CreatedKey {
+    /// It is there; its answer's body, with the secret.
+    New(Vec<u8>),
+    /// The request is a repetition: nothing was done.
+    Replay(Replay),
+}
+
+fn not_found() -> Error {
+    Error::with(ErrorCode::NotFound, "There is no such API key in this organization and environment.")
+}
+
+/// Refuses what the caller's key may not do itself (contract section 4).
+fn within(caller: &ApiKey, key: &ApiKey) -> Result<(), Error> {
+    if let Some(permission) = key.permissions.iter().find(|permission| !caller.permissions.contains(*permission)) {
+        let message = format!(
+            "This API key does not have the permission `{permission}`, so it can't make or change a key that has it."
+        );
+        return Err(Error::with(ErrorCode::InsufficientPermissions, message).param(permission.as_str()));
+    }
+    if let Some(caller_expires_at) = caller.expires_at
+        && key.expires_at.is_none_or(|expires_at| expires_at > caller_expires_at)
+    {
+        let message = format!("`expires_at` must be {caller_expires_at} or earlier: this API key expires then itself.");
+        return Err(Error::invalid("expires_at", message));
+    }
+    let contained = |network: &IpNet| caller.allowed_networks.iter().any(|allowed| allowed.contains(network));
+    if !caller.allowed_networks.is_empty()
+        && (key.allowed_networks.is_empty() || !key.allowed_networks.iter().all(contained))
+    {
+        let message = "`allowed_ips` must lie within the allow-list of this API key.";
+        return Err(Error::invalid("allowed_ips", message));
+    }
+    if let Some(caller_max) = caller.requests_per_minute_max
+        && key.requests_per_minute_max.is_none_or(|own_max| own_max > caller_max)
+    {
+        let message = format!("`requests_per_minute` must be at most {caller_max}, the limit of this API key.");
+        return Err(Error::invalid("requests_per_minute", message));
+    }
+    Ok(())
+}
+
+/// As [`within`], for a key that is there already: then it is a matter of permission.
+fn may_change(caller: &ApiKey, key: &ApiKey) -> Result<(), Error> {
+    within(caller, key).map_err(|error| match error.code() {
+        ErrorCode::InsufficientPermissions => error,
+        _ => Error::with(
+            ErrorCode::InsufficientPermissions,
+            "That API key is less restricted than this one, which therefore can't change it.",
+        )
+        .param("api_keys:manage"),
+    })
+}
+
+impl App {
+    /// Makes a key. `render` makes the answer's body from it and its secret.
+    ///
+    /// # Errors
+    /// `insufficient_permissions` and `validation_failed` where it would be more than the caller, `idempotency_mismatch`; storage's.
+    pub async fn create_key(
+        &self,
+        caller: &Known,
+        change: &Change,
+        asked: CreateKey,
+        repeatable: Option<&Repeatable>,
+        render: impl Fn(&ApiKey, &Secret) -> Vec<u8>,
+    ) -> Result<CreatedKey, Error> {
+        let by = &caller.key;
+        let edition = asked.edition.or(by.edition).unwrap_or(caller.organization.edition);
+        let standard = edition.rules().standard_permissions;
+        let secret = Secret::new(by.environment, self.random.as_ref());
+        let key = ApiKey {
+            id: ApiKeyId::new(change.at, self.random.as_ref()),
+            organization: by.organization,
+            environment: by.environment,
+            name: asked.name,
+            permissions: asked
+                .permissions
+                .unwrap_or_else(|| standard.iter().filter(|permission| by.permissions.contains(*permission)).collect()),
+            expires_at: asked.expires_at.or(by.expires_at),
+            allowed_networks: asked.allowed_networks.unwrap_or_else(|| by.allowed_networks.clone()),
+            requests_per_minute_max: asked.requests_per_minute_max.or(by.requests_per_minute_max),
+            edition: asked.edition,
+            created_at: change.at,
+            last_used_at: None,
+            revoked_at: None,
+            last4: secret.last4().to_owned(),
+            old_secret_valid_until: None,
+            old_secret_last_used_at: None,
+            quarantined_at: None,
+        };
+        within(by, &key)?;
+        let body = render(&key, &secret);
+        let answer = repeatable.map(|repeatable| repeatable.answer(201, &body));
+        let stored = secret.stored(self.peppers().newest());
+        match self.storage.create_key(&key, &stored, answer.as_ref(), change).await? {
+            Once::Done(()) => {
+                self.changed(&[GateChange::Key(key.id)]);
+                Ok(CreatedKey::New(body))
+            }
+            Once::Known(answer) => match repeatable {
+                Some(repeatable) => Ok(CreatedKey::Replay(repeatable.replay(answer)?)),
+                None => Err(Error::of(ErrorCode::InternalError)),
+            },
+        }
+    }
+
+    /// A key of the tenant.
+    ///
+    /// # Errors
+    /// `not_found`, `api_key_wrong_environment` for one of the other environment; storage's.
+    pub async fn find_key(&self, tenant: Tenant, id: ApiKeyId) -> Result<ApiKey, Error> {
+        if let Some(key) = self.storage.key(tenant, id).await? {
+            return Ok(key);
+        }
+        let other = Tenant { environment: tenant.environment.other(), ..tenant };
+        match self.storage.key(other, id).await? {
+            Some(_) => Err(Error::of(ErrorCode::ApiKeyWrongEnvironment)),
+            None => Err(not_found()),
+        }
+    }
+
+    /// Changes a key.
+    ///
+    /// # Errors
+    /// As [`Self::find_key`]; `insufficient_permissions` and `validation_failed` where it is or would be more than the caller.
+    pub async fn update_key(
+        &self,
+        caller: &Known,
+        change: &Change,
+        id: ApiKeyId,
+        update: &KeyUpdate,
+    ) -> Result<ApiKey, Error> {
+        let tenant = caller.key.tenant();
+        let before = self.find_key(tenant, id).await?;
+        may_change(&caller.key, &before)?;
+        let update = update.clone();
+        let wanted = ApiKey {
+            permissions: update.permissions.unwrap_or(before.permissions),
+            expires_at: update.expires_at.unwrap_or(before.expires_at),
+            allowed_networks: update.allowed_networks.clone().unwrap_or_else(|| before.allowed_networks.clone()),
+            requests_per_minute_max: update.requests_per_minute_max.unwrap_or(before.requests_per_minute_max),
+            ..before
+        };
+        within(&caller.key, &wanted)?;
+        let after = self.storage.update_key(tenant, id, &update, change).await?.ok_or_else(not_found)?;
+        self.changed(&[GateChange::Key(id)]);
+        Ok(after)
+    }
+
+    /// Gives a key a new secret; the old one stays valid until `old_valid_until`. Answers with the key and its new secret.
+    ///
+    /// # Errors
+    /// As [`Self::find_key`]; `insufficient_permissions` where the key is more than the caller, `validation_failed` for a revoked one.
+    pub async fn rotate_key(
+        &self,
+        caller: &Known,
+        change: &Change,
+        id: ApiKeyId,
+        old_valid_until: Timestamp,
+    ) -> Result<(ApiKey, Secret), Error> {
+        let tenant = caller.key.tenant();
+        may_change(&caller.key, &self.find_key(tenant, id).await?)?;
+        let secret = Secret::new(tenant.environment, self.random.as_ref());
+        let stored = secret.stored(self.peppers().newest());
+        match self.storage.rotate_key(tenant, id, &stored, old_valid_until, change).await? {
+            RotateKey::Rotated(key) => {
+                self.changed(&[GateChange::Key(id)]);
+                Ok((*key, secret))
+            }
+            RotateKey::Revoked => Err(Error::invalid("id", "A revoked API key gets no new secret. Create a new key.")),
+            RotateKey::NotFound => Err(not_found()),
+        }
+    }
+
+    /// Revokes a key. When this has answered, no request with it is let in on this node any more.
+    ///
+    /// # Errors
+    /// As [`Self::find_key`].
+    pub async fn revoke_key(
+        &self,
+        caller: &Known,
+        change: &Change,
+        id: ApiKeyId,
+        close_streams: bool,
+    ) -> Result<ApiKey, Error> {
+        let tenant = caller.key.tenant();
+        self.find_key(tenant, id).await?;
+        let key = self.storage.revoke_key(tenant, id, close_streams, change).await?.ok_or_else(not_found)?;
+        self.changed(&[GateChange::Key(id)]);
+        if close_streams {
+            self.hub.close_streams_of(id).await;
+        }
+        Ok(key)
+    }
+
+    /// Does with a leaked key what its organization wants. None when there is no such key.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn report_leak(&self, secret: &Secret, change: &Change) -> Result<Option<LeakedKey>, Error> {
+        let peppers = self.peppers();
+        for pepper in std::iter::once(peppers.newest()).chain(peppers.older()) {
+            if let Some(leaked) = self.storage.report_leak(&pepper.hash(secret.expose()), change).await? {
+                self.changed(&[GateChange::Key(leaked.key.id)]);
+                if leaked.key.revoked_at.is_some() {
+                    self.hub.close_streams_of(leaked.key.id).await;
+                }
+                return Ok(Some(leaked));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,231 @@
+//! The request log: every request of an organization for 30 days, and why it was refused.
+//!
+//! A request costs one push into a list in memory. Every few seconds the list is packed, organization by organization, into blocks that go
+//! to the database. A request is found by its id: the id says when it arrived, the blocks say what time they cover. A crash
+//! loses the last few seconds; nothing else depends on the log.
+
+mod explain;
+mod pack;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::SignedDuration;
+use kallglot_core::Timestamp;
+use kallglot_core::id::{ApiKeyId, RequestId};
+use kallglot_core::request_record::{KEPT_DAYS, RequestRecord};
+use kallglot_core::session::Tenant;
+use kallglot_storage::{RequestBlock, Storage, StorageError};
+
+pub use explain::{Explanation, explain};
+pub use pack::{Unreadable, pack, unpack};
+
+/// Most records that wait to be stored; more are dropped and counted.
+const WAITING_MAX: usize = 262_144;
+/// So many waiting records are stored at once, without waiting for the time.
+pub const FLUSH_AT: usize = 8_192;
+/// Most records in one block: what has to be unpacked to find one request.
+const BLOCK_RECORDS_MAX: usize = 1_024;
+/// Blocks that are read at once when the log is listed.
+const BLOCKS_AT_ONCE: u32 = 20;
+/// Most blocks that one list looks through; the page says that there is more.
+const BLOCKS_LOOKED_MAX: usize = 2_000;
+
+/// The records that are not in the database yet.
+#[derive(Default)]
+pub struct RequestLog {
+    waiting: Mutex<Vec<RequestRecord>>,
+    /// Those that are being stored, so that they can be found meanwhile.
+    storing: Mutex<Arc<Vec<RequestRecord>>>,
+    dropped: AtomicU64,
+}
+
+/// Which requests of a list are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestFilter {
+    /// Statuses from and to, both included.
+    pub status: Option<(u16, u16)>,
+    /// The registry's name of a refusal.
+    pub code: Option<String>,
+    /// A key.
+    pub key: Option<ApiKeyId>,
+    /// Older than this one.
+    pub before: Option<RequestId>,
+}
+
+impl RequestFilter {
+    fn wants(&self, record: &RequestRecord) -> bool {
+        self.status.is_none_or(|(from, to)| (from..=to).contains(&record.status))
+            && self.code.as_deref().is_none_or(|code| record.code.as_deref() == Some(code))
+            && self.key.is_none_or(|key| record.key == key)
+            && self.before.is_none_or(|before| record.id < before)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a request with this id arrived, to the millisecond.
+fn arrived_at(id: RequestId) -> Timestamp {
+    Timestamp::from_millisecond((id.to_bits() >> 80) as i64).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl RequestLog {
+    /// Adds a request.
+    pub fn push(&self, record: RequestRecord) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() < WAITING_MAX {
+            waiting.push(record);
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many wait to be stored.
+    pub fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
+    }
+
+    /// How many were dropped since the start because too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Stores what waits. What can't be stored now waits on.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn flush(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+        let records = {
+            let mut waiting = lock(&self.waiting);
+            let capacity = waiting.len();
+            Arc::new(std::mem::replace(&mut *waiting, Vec::with_capacity(capacity)))
+        };
+        if records.is_empty() {
+            return Ok(());
+        }
+        *lock(&self.storing) = Arc::clone(&records);
+        let packing = Arc::clone(&records);
+        let blocks = tokio::task::spawn_blocking(move || blocks(&packing)).await;
+        let blocks = blocks.map_err(|error| StorageError::Internal { cause: error.to_string() })?;
+        let stored = storage.append_request_blocks(&blocks).await;
+        let records = {
+            *lock(&self.storing) = Arc::default();
+            Arc::into_inner(records)
+        };
+        if stored.is_err()
+            && let Some(mut records) = records
+        {
+            let mut waiting = lock(&self.waiting);
+            let room = WAITING_MAX.saturating_sub(waiting.len());
+            let lost = records.len().saturating_sub(room);
+            self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+            records.drain(..lost);
+            records.append(&mut waiting);
+            *waiting = records;
+        }
+        stored
+    }
+
+    /// Those in memory that `wanted` says, the newest first.
+    fn in_memory(&self, wanted: impl Fn(&RequestRecord) -> bool) -> Vec<RequestRecord> {
+        let storing = Arc::clone(&lock(&self.storing));
+        let waiting = lock(&self.waiting);
+        storing.iter().chain(waiting.iter()).rev().filter(|record| wanted(record)).cloned().collect()
+    }
+
+    /// The request of this id, if it is the tenant's and not forgotten yet.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn find(
+        &self,
+        storage: &dyn Storage,
+        tenant: Tenant,
+        id: RequestId,
+    ) -> Result<Option<RequestRecord>, StorageError> {
+        let found = self.in_memory(|record| record.id == id && record.tenant == tenant);
+        if let Some(record) = found.into_iter().next() {
+            return Ok(Some(record));
+        }
+        let at = arrived_at(id);
+        let to = at.checked_add(SignedDuration::from_millis(1)).unwrap_or(at);
+        let mut before = None;
+        loop {
+            let blocks = storage.request_blocks(tenant, at, to, before, BLOCKS_AT_ONCE).await?;
+            let Some((oldest, _)) = blocks.last() else { return Ok(None) };
+            before = Some(*oldest);
+            for (_, block) in &blocks {
+                if let Some(record) = read(block)?.into_iter().find(|record| record.id == id) {
+                    return Ok(Some(record));
+                }
+            }
+        }
+    }
+
+    /// Up to `limit` requests of the tenant that the filter wants, the newest first, and whether there may be more.
+    ///
+    /// # Errors
+    /// Storage's.
+    pub async fn list(
+        &self,
+        storage: &dyn Storage,
+        tenant: Tenant,
+        filter: &RequestFilter,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<(Vec<RequestRecord>, bool), StorageError> {
+        let wanted = |record: &RequestRecord| record.tenant == tenant && filter.wants(record);
+        let mut found = self.in_memory(wanted);
+        let from = now.checked_sub(SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(Timestamp::MIN);
+        let to =
+            filter.before.map_or(now, |id| arrived_at(id).checked_add(SignedDuration::from_millis(1)).unwrap_or(now));
+        let (mut before, mut looked) = (None, 0);
+        let mut all_seen = false;
+        // Blocks overlap a little at their ends: requests are logged in the order of their answers.
+        while found.len() <= limit && looked < BLOCKS_LOOKED_MAX {
+            let blocks = storage.request_blocks(tenant, from, to, before, BLOCKS_AT_ONCE).await?;
+            let Some((oldest, _)) = blocks.last() else {
+                all_seen = true;
+                break;
+            };
+            before = Some(*oldest);
+            looked += blocks.len();
+            for (_, block) in &blocks {
+                found.extend(read(block)?.into_iter().filter(wanted));
+            }
+        }
+        found.sort_by(|a, b| b.id.cmp(&a.id));
+        found.dedup_by_key(|record| record.id);
+        let has_more = found.len() > limit || !all_seen;
+        found.truncate(limit);
+        Ok((found, has_more))
+    }
+}
+
+fn read(block: &RequestBlock) -> Result<Vec<RequestRecord>, StorageError> {
+    unpack(block.tenant, &block.packed).map_err(|_| StorageError::Corrupt {
+        table: "request_blocks",
+        column: "packed",
+        id: block.tenant.organization.to_string(),
+    })
+}
+
+/// The records as blocks, each of one tenant.
+fn blocks(records: &[RequestRecord]) -> Vec<RequestBlock> {
+    let mut by_tenant: HashMap<Tenant, Vec<&RequestRecord>> = HashMap::new();
+    for record in records {
+        by_tenant.entry(record.tenant).or_default().push(record);
+    }
+    let mut blocks = Vec::new();
+    for (tenant, records) in by_tenant {
+        for records in records.chunks(BLOCK_RECORDS_MAX) {
+            let times = records.iter().map(|record| record.at);
+            let (Some(first_at), Some(last_at)) = (times.clone().min(), times.max()) else { continue };
+            blocks.push(RequestBlock { tenant, first_at, last_at, packed: pack(records) });
+        }
+    }
+    blocks
+}
