@@ -4,8 +4,13 @@
 //! writes and groups what waits into one transaction; a few threads read. The command line opens the same file while the server
 //! runs: every transaction takes the write lock before it reads what it changes, so no update is lost.
 
+mod audit;
+mod credit;
 mod failure;
+mod gate;
+mod idempotency;
 mod key;
+mod log;
 mod migration;
 mod organization;
 mod query;
@@ -172,7 +177,7 @@ impl SqliteStorage {
     async fn write<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+        F: Fn(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
         self.queues()?.0.write(work).await
     }

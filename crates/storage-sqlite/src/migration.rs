@@ -21,6 +21,7 @@ pub(crate) struct Migration {
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql") },
     Migration { name: "0002_credits", sql: include_str!("migrations/0002_credits.sql") },
+    Migration { name: "0003_gate", sql: include_str!("migrations/0003_gate.sql") },
 ];
 
 fn checksum(migration: &Migration) -> String {

@@ -2,20 +2,33 @@
 
 use async_trait::async_trait;
 use kallglot_core::Timestamp;
+use kallglot_core::credit::{CreditBalance, LedgerKind};
+use kallglot_core::event::Event;
 use kallglot_core::id::SessionId;
 use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
 use kallglot_storage::json::{pairs_from_json, pairs_to_json, vocabulary_from_json, vocabulary_to_json};
-use kallglot_storage::{EndedSession, Page, PageRequest, SessionRepository, StorageError};
+use kallglot_storage::{CreateSession, EndedSession, NewSession, Page, PageRequest, SessionRepository, StorageError};
 use rusqlite::{Connection, Row, params};
 
 use crate::SqliteStorage;
+use crate::credit::{self, Account, Entry};
+use crate::idempotency::{self, Found};
+use crate::log::{raise, raise_event};
 use crate::query::{change, every, first, page};
 use crate::row::{Columns, cut, us, us_if_any};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
 const SELECT: &str = "SELECT id, organization_id, environment, created_by, mode, source_language, target_language, voice, \
-    vocabulary, metadata, created_at_us, last_activity_at_us, status, started_at_us, ended_at_us, end_reason FROM sessions";
+    vocabulary, metadata, created_at_us, last_activity_at_us, joinable_until_us, status, started_at_us, ended_at_us, end_reason \
+    FROM sessions";
+
+const INSERT: &str = "INSERT INTO sessions (id, organization_id, environment, created_by, mode, source_language, \
+    target_language, voice, vocabulary, metadata, created_at_us, last_activity_at_us, joinable_until_us, status, started_at_us, \
+    ended_at_us, end_reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+
+/// Most sessions that one call of [`SessionRepository::open_sessions`] answers with.
+const OPEN_SESSIONS_MAX: u32 = 1000;
 
 const OF_TENANT: &str = "organization_id = ?1 AND environment = ?2";
 
@@ -50,6 +63,7 @@ fn read(row: &Row<'_>) -> Result<Session> {
         metadata: columns.named("metadata", |text| pairs_from_json(text).ok())?,
         created_at: columns.time("created_at_us")?,
         last_activity_at: columns.time("last_activity_at_us")?,
+        joinable_until: columns.time("joinable_until_us")?,
         state: state(&columns)?,
     })
 }
@@ -92,40 +106,136 @@ fn step(
     Ok(Some((session, true)))
 }
 
-fn insert(connection: &Connection, session: &Session) -> Result<()> {
-    let (status, started_at, ended_at, reason) = columns_of(&session.state);
-    change(
-        connection,
-        "INSERT INTO sessions (id, organization_id, environment, created_by, mode, source_language, target_language, voice, \
-         vocabulary, metadata, created_at_us, last_activity_at_us, status, started_at_us, ended_at_us, end_reason) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        params![
-            session.id.to_string(),
-            session.tenant.organization.to_string(),
-            session.tenant.environment.as_str(),
-            session.created_by.to_string(),
-            session.mode.as_str(),
-            session.source_language.as_ref().map(|tag| tag.as_str()),
-            session.target_language.as_ref().map(|tag| tag.as_str()),
-            session.voice,
-            vocabulary_to_json(&session.vocabulary),
-            pairs_to_json(&session.metadata),
-            us(session.created_at),
-            us(session.last_activity_at),
-            status,
-            started_at,
-            ended_at,
-            reason,
-        ],
-    )?;
-    Ok(())
+/// A session that is to be made, with its texts written out: by its caller, so that the one writer need not.
+struct Prepared {
+    new: NewSession,
+    id: String,
+    organization: String,
+    created_by: String,
+    vocabulary: String,
+    metadata: String,
+    request: String,
+    event: String,
+    event_detail: String,
+    answered_request: String,
+}
+
+impl Prepared {
+    fn of(new: &NewSession) -> Self {
+        let session = &new.session;
+        Self {
+            id: session.id.to_string(),
+            organization: session.tenant.organization.to_string(),
+            created_by: session.created_by.to_string(),
+            vocabulary: vocabulary_to_json(&session.vocabulary),
+            metadata: pairs_to_json(&session.metadata),
+            request: new.request.to_string(),
+            event: new.event.id.to_string(),
+            event_detail: pairs_to_json(&new.event.detail),
+            answered_request: new.idempotency.as_ref().map(|answer| answer.request.to_string()).unwrap_or_default(),
+            new: new.clone(),
+        }
+    }
+
+    /// Everything that must be asked is asked before the first row is written.
+    fn create(&self, connection: &Connection) -> Result<CreateSession> {
+        let environment = self.new.session.tenant.environment.as_str();
+        let mut expired = false;
+        if let Some(answer) = &self.new.idempotency {
+            match idempotency::find(connection, &self.organization, environment, answer.key.as_str(), answer.at)? {
+                Found::Answer(stored) => return Ok(CreateSession::Known(stored)),
+                Found::Expired => expired = true,
+                Found::Nothing => {}
+            }
+        }
+        let price = i64::from(self.new.credits);
+        let account = if price > 0 { self.account(connection)? } else { None };
+        if let Some(Account { balance, .. }) = account
+            && balance.remaining < price
+        {
+            return Ok(CreateSession::NoCredits(balance));
+        }
+
+        self.insert(connection)?;
+        let balance = account.map(|account| self.spend(connection, account, price)).transpose()?;
+        raise(
+            connection,
+            &self.new.event,
+            &self.event,
+            &self.organization,
+            &self.new.event.object,
+            &self.event_detail,
+        )?;
+        if let Some(answer) = &self.new.idempotency {
+            if expired {
+                idempotency::remove(connection, &self.organization, environment, answer.key.as_str())?;
+            }
+            idempotency::insert(connection, &self.organization, environment, answer, &self.answered_request)?;
+        }
+        Ok(CreateSession::Created(balance))
+    }
+
+    fn account(&self, connection: &Connection) -> Result<Option<Account>> {
+        let unknown = || StorageError::Conflict { constraint: "sessions.organization_id".into() };
+        credit::account(connection, &self.organization)?.ok_or_else(unknown).map(Some)
+    }
+
+    /// Takes the price from the ledger; raises the event for low credits when that crosses the threshold.
+    fn spend(&self, connection: &Connection, before: Account, price: i64) -> Result<CreditBalance> {
+        let entry = Entry {
+            organization: &self.organization,
+            kind: LedgerKind::Spend,
+            amount: -price,
+            request: Some(&self.request),
+            object: Some(&self.id),
+            at: self.new.session.created_at,
+        };
+        let balance = credit::append(connection, before.balance, &entry)?;
+        let threshold = before.low_credits_threshold;
+        if before.balance.remaining > threshold && threshold >= balance.remaining {
+            let mut event = self.new.low_credits_event.clone();
+            event.detail.insert("remaining".into(), balance.remaining.to_string());
+            event.detail.insert("threshold".into(), threshold.to_string());
+            raise_event(connection, &event)?;
+        }
+        Ok(balance)
+    }
+
+    fn insert(&self, connection: &Connection) -> Result<()> {
+        let session = &self.new.session;
+        let (status, started_at, ended_at, reason) = columns_of(&session.state);
+        change(
+            connection,
+            INSERT,
+            params![
+                self.id,
+                self.organization,
+                session.tenant.environment.as_str(),
+                self.created_by,
+                session.mode.as_str(),
+                session.source_language.as_ref().map(|tag| tag.as_str()),
+                session.target_language.as_ref().map(|tag| tag.as_str()),
+                session.voice,
+                self.vocabulary,
+                self.metadata,
+                us(session.created_at),
+                us(session.last_activity_at),
+                us(session.joinable_until),
+                status,
+                started_at,
+                ended_at,
+                reason,
+            ],
+        )?;
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl SessionRepository for SqliteStorage {
-    async fn create_session(&self, session: &Session) -> Result<()> {
-        let session = session.clone();
-        self.write(move |connection| insert(connection, &session)).await
+    async fn create_session(&self, new: &NewSession) -> Result<CreateSession> {
+        let prepared = Prepared::of(new);
+        self.write(move |connection| prepared.create(connection)).await
     }
 
     async fn session(&self, tenant: Tenant, id: SessionId) -> Result<Option<Session>> {
@@ -153,9 +263,23 @@ impl SessionRepository for SqliteStorage {
         .await
     }
 
-    async fn start_session(&self, tenant: Tenant, id: SessionId, at: Timestamp) -> Result<Option<Session>> {
+    async fn start_session(
+        &self,
+        tenant: Tenant,
+        id: SessionId,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<Option<Session>> {
+        let event = event.clone();
         self.write(move |connection| {
-            let stepped = step(connection, tenant, id, at, SessionState::start)?;
+            let mut first_audio = false;
+            let stepped = step(connection, tenant, id, at, |state, at| {
+                first_audio = state.started_at().is_none();
+                state.start(at)
+            })?;
+            if first_audio && matches!(stepped, Some((_, true))) {
+                raise_event(connection, &event)?;
+            }
             Ok(stepped.map(|(session, _)| session))
         })
         .await
@@ -164,12 +288,12 @@ impl SessionRepository for SqliteStorage {
     async fn touch_sessions(&self, active: &[(SessionId, Timestamp)]) -> Result<()> {
         let active = active.to_vec();
         self.write(move |connection| {
-            for (id, at) in active {
+            for (id, at) in &active {
                 change(
                     connection,
                     "UPDATE sessions SET last_activity_at_us = ?2 \
                      WHERE id = ?1 AND status <> 'ended' AND last_activity_at_us < ?2",
-                    params![id.to_string(), us(at)],
+                    params![id.to_string(), us(*at)],
                 )?;
             }
             Ok(())
@@ -183,9 +307,14 @@ impl SessionRepository for SqliteStorage {
         id: SessionId,
         at: Timestamp,
         reason: EndReason,
+        event: &Event,
     ) -> Result<Option<EndedSession>> {
+        let event = event.clone();
         self.write(move |connection| {
             let stepped = step(connection, tenant, id, at, |state, at| state.end(at, reason))?;
+            if matches!(stepped, Some((_, true))) {
+                raise_event(connection, &event)?;
+            }
             Ok(stepped.map(|(session, ended_now)| EndedSession { session, ended_now }))
         })
         .await
@@ -199,5 +328,14 @@ impl SessionRepository for SqliteStorage {
             every(connection, &sql, params![us(before), limit], read)
         })
         .await
+    }
+
+    async fn open_sessions(&self, after: Option<SessionId>, limit: u32) -> Result<Vec<Session>> {
+        // By the index of sessions that have not ended, which are few, not along all that ever were.
+        let sql =
+            format!("{SELECT} INDEXED BY sessions_not_ended WHERE status <> 'ended' AND id > ?1 ORDER BY id LIMIT ?2");
+        // An id is never empty, so without one the condition holds for all.
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        self.read(move |connection| every(connection, &sql, params![after, limit.min(OPEN_SESSIONS_MAX)], read)).await
     }
 }

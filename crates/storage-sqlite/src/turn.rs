@@ -55,11 +55,11 @@ fn by_id(connection: &Connection, session: SessionId, id: SegmentId) -> Result<O
     first(connection, &sql, [session.to_string(), id.to_string()], read)
 }
 
-fn append(connection: &Connection, session: SessionId, mut new: NewTurn) -> Result<Turn> {
+fn append(connection: &Connection, session: SessionId, new: &NewTurn) -> Result<Turn> {
     if let Some(stored) = by_id(connection, session, new.id)? {
         return Ok(stored);
     }
-    new.timestamp = cut(new.timestamp);
+    let new = NewTurn { timestamp: cut(new.timestamp), ..new.clone() };
     let turn = new.at(last_sequence(connection, session)? + 1);
     change(
         connection,
@@ -148,7 +148,7 @@ impl TurnRepository for SqliteStorage {
             if !exists(connection, tenant, session)? {
                 return Ok(None);
             }
-            append(connection, session, turn).map(Some)
+            append(connection, session, &turn).map(Some)
         })
         .await
     }

@@ -1,8 +1,11 @@
 //! The one writer: a thread that owns the write connection and groups what is queued into one transaction.
 //!
 //! A durable commit costs one flush of the disk, however much is in it. So the thread takes everything that is waiting (up to
-//! [`GROUP_JOBS_MAX`]), runs each job in a savepoint of its own, commits once, and only then answers them all. Nobody is kept
+//! [`GROUP_JOBS_MAX`]), runs the jobs in one transaction, commits once, and only then answers them all. Nobody is kept
 //! waiting for a group to fill: while one group is flushed, the next one gathers.
+//!
+//! A savepoint costs about as much as a small job, and jobs hardly ever fail. So they run without: only when one fails, all that was
+//! done is taken back and all jobs run again, each in a savepoint of its own. A job must therefore be able to run twice.
 //!
 //! What must stay true: no job is answered before its commit; a job that fails or panics takes nothing else with it; what is
 //! accepted is finished before the thread ends.
@@ -24,14 +27,14 @@ type Result<T> = std::result::Result<T, StorageError>;
 
 /// A write that waits: first run, then answered.
 trait Write: Send {
-    /// Does its work; says whether its changes stay.
+    /// Does its work; says whether its changes stay. It may be run again after what it did was taken back.
     fn run(&mut self, connection: &Connection) -> bool;
     /// Answers its caller, with the error that the whole group met if there was one.
     fn answer(self: Box<Self>, group: Option<&StorageError>);
 }
 
 struct Pending<T, F> {
-    work: Option<F>,
+    work: F,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -39,18 +42,18 @@ struct Pending<T, F> {
 impl<T, F> Write for Pending<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T> + Send,
+    F: Fn(&Connection) -> Result<T> + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
-        let Some(work) = self.work.take() else { return false };
-        self.result.insert(work(connection)).is_ok()
+        self.result = None;
+        self.result.insert((self.work)(connection)).is_ok()
     }
 
     fn answer(self: Box<Self>, group: Option<&StorageError>) {
-        let result = match (self.result, group) {
-            (Some(Err(own)), _) => Err(own),
-            (_, Some(group)) => Err(group.clone()),
-            (Some(Ok(value)), None) => Ok(value),
+        // What went wrong with the group comes first: a job's own error may have been about a job whose work is gone now.
+        let result = match (group, self.result) {
+            (Some(group), _) => Err(group.clone()),
+            (None, Some(own)) => own,
             (None, None) => Err(lost()),
         };
         // Who has stopped waiting misses the answer, not the change.
@@ -93,10 +96,10 @@ impl WriteQueue {
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        F: Fn(&Connection) -> Result<T> + Send + 'static,
     {
         let (reply, answered) = oneshot::channel();
-        let job = Job::Write(Box::new(Pending { work: Some(work), result: None, reply }));
+        let job = Job::Write(Box::new(Pending { work, result: None, reply }));
         self.0.send(job).await.map_err(|_| closed())?;
         answered.await.map_err(|_| lost())?
     }
@@ -151,37 +154,68 @@ fn commit(connection: &Connection, group: &mut Vec<Box<dyn Write>>) {
     if group.is_empty() {
         return;
     }
-    let mut outcome = execute(connection, "BEGIN IMMEDIATE");
-    for job in group.iter_mut() {
-        if outcome.is_err() {
-            break;
-        }
-        outcome = in_savepoint(connection, job.as_mut());
+    let mut outcome = in_transaction(connection, group, together);
+    if let Ok(false) = outcome {
+        outcome = in_transaction(connection, group, one_by_one);
     }
-    let outcome = outcome.and_then(|()| execute(connection, "COMMIT"));
     if let Err(error) = &outcome {
         tracing::warn!(%error, jobs = group.len(), "a group of writes was not committed");
-        if !connection.is_autocommit() {
-            let _ = execute(connection, "ROLLBACK");
-        }
     }
     for job in group.drain(..) {
         job.answer(outcome.as_ref().err());
     }
 }
 
-/// Runs one job so that its failure undoes what it did and nothing else. An error is the whole transaction's.
-fn in_savepoint(connection: &Connection, job: &mut dyn Write) -> Result<()> {
-    execute(connection, "SAVEPOINT job")?;
-    let keep = guarded(|| job.run(connection)).unwrap_or(false);
+type Group = [Box<dyn Write>];
+
+/// Runs the group in a transaction by `run`; commits when that says so and succeeds, else takes everything back.
+fn in_transaction(
+    connection: &Connection,
+    group: &mut Group,
+    run: impl FnOnce(&Connection, &mut Group) -> Result<bool>,
+) -> Result<bool> {
+    let mut outcome = execute(connection, "BEGIN IMMEDIATE").and_then(|()| run(connection, group));
+    if let Ok(true) = outcome {
+        outcome = execute(connection, "COMMIT").map(|()| true);
+    }
+    if !matches!(outcome, Ok(true)) && !connection.is_autocommit() {
+        execute(connection, "ROLLBACK")?;
+    }
+    outcome
+}
+
+/// SQLite gives up the transaction by itself when the disk is full or fails: what came before in the group is gone too.
+fn still_open(connection: &Connection) -> Result<()> {
     if connection.is_autocommit() {
-        // SQLite gives up the transaction by itself when the disk is full or fails: what came before in the group is gone too.
         return Err(StorageError::Unavailable { cause: "SQLite gave up the transaction".into() });
     }
-    if !keep {
-        execute(connection, "ROLLBACK TO job")?;
+    Ok(())
+}
+
+/// Runs the jobs of a group up to the first that fails; says whether none did.
+fn together(connection: &Connection, group: &mut Group) -> Result<bool> {
+    for job in group {
+        let kept = guarded(|| job.run(connection)).unwrap_or(false);
+        still_open(connection)?;
+        if !kept {
+            return Ok(false);
+        }
     }
-    execute(connection, "RELEASE job")
+    Ok(true)
+}
+
+/// Runs the jobs of a group so that the failure of one undoes what it did and nothing else.
+fn one_by_one(connection: &Connection, group: &mut Group) -> Result<bool> {
+    for job in group {
+        execute(connection, "SAVEPOINT job")?;
+        let kept = guarded(|| job.run(connection)).unwrap_or(false);
+        still_open(connection)?;
+        if !kept {
+            execute(connection, "ROLLBACK TO job")?;
+        }
+        execute(connection, "RELEASE job")?;
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ struct StoredExpectation {
 
 /// A vocabulary as JSON: `{"en": {"phrases": ["…"], "words": ["…"], "phrases_only": true}}`, `{}` for the empty one.
 pub fn vocabulary_to_json(vocabulary: &Vocabulary) -> String {
+    if vocabulary.languages.is_empty() {
+        return "{}".into();
+    }
     let stored: BTreeMap<&str, StoredExpectation> = vocabulary
         .languages
         .iter()
@@ -57,6 +60,9 @@ pub fn vocabulary_from_json(text: &str) -> Result<Vocabulary, Unreadable> {
 
 /// Pairs of text as a JSON object.
 pub fn pairs_to_json(pairs: &BTreeMap<String, String>) -> String {
+    if pairs.is_empty() {
+        return "{}".into();
+    }
     serde_json::to_string(pairs).unwrap_or_else(|_| "{}".into())
 }
 
@@ -65,6 +71,19 @@ pub fn pairs_to_json(pairs: &BTreeMap<String, String>) -> String {
 /// # Errors
 /// It is not one, or a value is not a text.
 pub fn pairs_from_json(text: &str) -> Result<BTreeMap<String, String>, Unreadable> {
+    serde_json::from_str(text).map_err(|_| Unreadable)
+}
+
+/// What changed as a JSON object: `{"plan": ["starter", "pro"]}`, each before and after.
+pub fn changes_to_json(changes: &BTreeMap<String, (String, String)>) -> String {
+    serde_json::to_string(changes).unwrap_or_else(|_| "{}".into())
+}
+
+/// The changes of this JSON object.
+///
+/// # Errors
+/// It is not what [`changes_to_json`] writes.
+pub fn changes_from_json(text: &str) -> Result<BTreeMap<String, (String, String)>, Unreadable> {
     serde_json::from_str(text).map_err(|_| Unreadable)
 }
 
@@ -95,6 +114,11 @@ mod tests {
         #[test]
         fn pairs_round_trip(pairs: BTreeMap<String, String>) {
             prop_assert_eq!(pairs_from_json(&pairs_to_json(&pairs)), Ok(pairs));
+        }
+
+        #[test]
+        fn changes_round_trip(changes: BTreeMap<String, (String, String)>) {
+            prop_assert_eq!(changes_from_json(&changes_to_json(&changes)), Ok(changes));
         }
     }
 }

@@ -8,6 +8,7 @@
 //!   A caller that stops waiting does not stop the change.
 //! - Times are kept to the microsecond; what is finer is cut off.
 
+pub mod changes;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -20,6 +21,6 @@ pub use page::{Cursor, Page, PageRequest};
 pub use repository::{
     CreateSession, EndedSession, GateChange, GateChanges, IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse,
     KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Once, OrganizationRepository,
-    OrganizationUpdate, RequestBlock, RotateKey, SessionRepository, Storage, StoredAnswer, TURNS_PAGE_MAX,
-    TurnRepository,
+    OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionRepository, Storage, StoredAnswer,
+    TURNS_PAGE_MAX, TurnRepository,
 };

@@ -166,7 +166,7 @@ pub enum GateChange {
 /// What has changed since some place in the list of changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateChanges {
-    /// The changes, in their order; at most 1000: a full list has a next one at once.
+    /// The changes, in their order; at most 1000: a full list has a next one at once. One change may be told several times.
     pub changes: Vec<GateChange>,
     /// Where to go on next time.
     pub marker: i64,
@@ -243,7 +243,9 @@ pub trait KeyRepository: Send + Sync {
     ) -> Result<Option<ApiKey>>;
 
     /// Does with the key of this secret what its organization's policy for leaked keys says, with an audit entry and the event
-    /// `api_key.leaked`: each once per key and policy, however often it is reported. A key that is already revoked is left as it is. None for an unknown secret.
+    /// `api_key.leaked`: all of it once per secret and policy, however often it is reported. A key that is already revoked is left as it
+    /// is, and so is one whose reported secret can't let anybody in any more, for which the answer's policy is [`LeakPolicy::Notify`].
+    /// None for an unknown secret.
     async fn report_leak(&self, hash: &KeyHash, change: &Change) -> Result<Option<LeakedKey>>;
 
     /// Notes when keys were last used and for what; earlier times than the stored ones and unknown keys are passed over.
@@ -395,7 +397,11 @@ pub trait SessionRepository: Send + Sync {
     async fn open_sessions(&self, after: Option<SessionId>, limit: u32) -> Result<Vec<Session>>;
 }
 
-/// A piece of an organization's request log, packed: a few seconds of it.
+/// Longest time between the first and the last request of one [`RequestBlock`], in seconds.
+pub const REQUEST_BLOCK_S_MAX: i64 = 60 * 60;
+
+/// A piece of an organization's request log, packed: a few seconds of it, never more than [`REQUEST_BLOCK_S_MAX`]. What lies further
+/// before its last request may not be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestBlock {
     /// Whose.
@@ -415,7 +421,7 @@ pub trait LogRepository: Send + Sync {
     async fn append_request_blocks(&self, blocks: &[RequestBlock]) -> Result<()>;
 
     /// Up to `limit` (at most 100) blocks of the tenant that may hold requests which arrived between `from` and `to`, the newest
-    /// first, before place `before`. Each with its place.
+    /// first, those after the one at place `before` in this order. Each with its place.
     async fn request_blocks(
         &self,
         tenant: Tenant,

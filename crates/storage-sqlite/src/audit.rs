@@ -1,0 +1,94 @@
+//! The audit log in its table.
+
+use kallglot_core::audit::{AuditAction, AuditEntry, Change, Who};
+use kallglot_core::id::{AuditId, OrganizationId};
+use kallglot_core::session::Environment;
+use kallglot_storage::changes::Changes;
+use kallglot_storage::json::{changes_from_json, changes_to_json};
+use kallglot_storage::{Page, PageRequest, StorageError};
+use rusqlite::{Connection, Row, params};
+
+use crate::query::{change as execute, page};
+use crate::row::{Columns, us};
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+const SELECT: &str = "SELECT organization_id, id, environment, action, object, who, key_id, address, request_id, changes, at_us FROM audit_log";
+
+/// What an entry is about.
+pub(crate) struct Subject<'a> {
+    pub(crate) organization: OrganizationId,
+    pub(crate) environment: Option<Environment>,
+    /// The id of what was changed.
+    pub(crate) object: &'a str,
+}
+
+/// Appends the entry of one change.
+pub(crate) fn append(
+    connection: &Connection,
+    change: &Change,
+    action: AuditAction,
+    subject: &Subject<'_>,
+    changes: &Changes,
+) -> Result<()> {
+    let (who, key) = match change.who {
+        Who::Key(key) => ("key", Some(key.to_string())),
+        Who::Operator => ("operator", None),
+        Who::LeakReporter => ("leak_reporter", None),
+    };
+    execute(
+        connection,
+        "INSERT INTO audit_log (organization_id, id, environment, action, object, who, key_id, address, request_id, changes, \
+         at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            subject.organization.to_string(),
+            change.id.to_string(),
+            subject.environment.map(Environment::as_str),
+            action.as_str(),
+            subject.object,
+            who,
+            key,
+            change.address.map(|address| address.to_string()),
+            change.request.map(|request| request.to_string()),
+            changes_to_json(changes),
+            us(change.at),
+        ],
+    )?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> Result<AuditEntry> {
+    let columns = Columns::of(row, "audit_log", "id")?;
+    let who = match (columns.get::<String>("who")?.as_str(), columns.parsed_if_any("key_id")?) {
+        ("key", Some(key)) => Who::Key(key),
+        ("operator", None) => Who::Operator,
+        ("leak_reporter", None) => Who::LeakReporter,
+        _ => return Err(columns.corrupt("who")),
+    };
+    let environment: Option<String> = columns.get("environment")?;
+    Ok(AuditEntry {
+        change: Change {
+            id: columns.parsed("id")?,
+            who,
+            address: columns.parsed_if_any("address")?,
+            request: columns.parsed_if_any("request_id")?,
+            at: columns.time("at_us")?,
+        },
+        organization: columns.parsed("organization_id")?,
+        environment: environment
+            .map(|name| Environment::parse(&name).ok_or_else(|| columns.corrupt("environment")))
+            .transpose()?,
+        action: columns.named("action", AuditAction::parse)?,
+        object: columns.get("object")?,
+        changes: columns.named("changes", |text| changes_from_json(text).ok())?,
+    })
+}
+
+/// A page of an organization's log.
+pub(crate) fn log(
+    connection: &Connection,
+    organization: OrganizationId,
+    request: &PageRequest<AuditId>,
+) -> Result<Page<AuditEntry>> {
+    page(connection, SELECT, "organization_id = ?1", &[&organization.to_string()], request, read)
+}

@@ -1,0 +1,141 @@
+-- What the gate needs: running balances, idempotent answers, the audit log, events, the request log, and what caches must hear of.
+
+ALTER TABLE organizations ADD COLUMN leak_policy TEXT NOT NULL DEFAULT 'revoke'
+  CHECK (leak_policy IN ('revoke', 'quarantine', 'notify'));
+ALTER TABLE organizations ADD COLUMN low_credits_threshold INTEGER NOT NULL DEFAULT 10 CHECK (low_credits_threshold >= 0);
+
+ALTER TABLE api_keys ADD COLUMN quarantined_at_us INTEGER;
+ALTER TABLE api_keys ADD COLUMN old_secret_last_used_at_us INTEGER;
+
+ALTER TABLE api_key_secrets ADD COLUMN pepper INTEGER NOT NULL DEFAULT 1 CHECK (pepper > 0);
+-- The policies by which a leak of this secret has been dealt with, separated by spaces.
+ALTER TABLE api_key_secrets ADD COLUMN leaked_under TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE sessions ADD COLUMN joinable_until_us INTEGER NOT NULL DEFAULT 0;
+UPDATE sessions SET joinable_until_us = created_at_us + 3600000000;
+
+-- The ledger with what it comes to after each entry, so that a balance is one row and not a sum. Nothing is ever deleted from it, so
+-- its numbers grow without AUTOINCREMENT. A period is a calendar month: months since January of the year 0.
+CREATE TABLE credit_ledger_3 (
+  sequence INTEGER PRIMARY KEY,
+  organization_id TEXT NOT NULL REFERENCES organizations (id),
+  kind TEXT NOT NULL CHECK (kind IN ('grant', 'spend', 'refund', 'expiry')),
+  amount INTEGER NOT NULL CHECK (CASE WHEN kind IN ('grant', 'refund') THEN amount > 0 ELSE amount < 0 END),
+  balance_after INTEGER NOT NULL CHECK (balance_after >= 0),
+  period INTEGER NOT NULL,
+  -- What was spent, less what was refunded, in the period.
+  used_after INTEGER NOT NULL,
+  -- The request that it is for; none for what an operator does.
+  request_id TEXT,
+  -- The id of what was paid for.
+  object TEXT,
+  at_us INTEGER NOT NULL
+) STRICT;
+INSERT INTO credit_ledger_3
+  (sequence, organization_id, kind, amount, balance_after, period, used_after, request_id, object, at_us)
+SELECT sequence, organization_id, kind, amount,
+  sum(amount) OVER (PARTITION BY organization_id ORDER BY sequence), period,
+  sum(CASE WHEN kind IN ('spend', 'refund') THEN -amount ELSE 0 END)
+    OVER (PARTITION BY organization_id, period ORDER BY sequence),
+  request_id, NULL, at_us
+FROM (
+  SELECT *, 12 * CAST(strftime('%Y', at_us / 1000000, 'unixepoch') AS INTEGER)
+    + CAST(strftime('%m', at_us / 1000000, 'unixepoch') AS INTEGER) - 1 AS period
+  FROM credit_ledger
+);
+DROP TABLE credit_ledger;
+ALTER TABLE credit_ledger_3 RENAME TO credit_ledger;
+-- An index ends with the row's number, so the last entry of an organization is one step.
+CREATE INDEX credit_ledger_by_organization ON credit_ledger (organization_id);
+CREATE TRIGGER credit_ledger_keeps BEFORE UPDATE ON credit_ledger
+BEGIN SELECT RAISE(ABORT, 'the credit ledger is append-only'); END;
+CREATE TRIGGER credit_ledger_loses_nothing BEFORE DELETE ON credit_ledger
+BEGIN SELECT RAISE(ABORT, 'the credit ledger is append-only'); END;
+
+-- What caches of keys and organizations must hear of, in the order it happened. AUTOINCREMENT: a number is never used again.
+-- The time is the machine's own, since not every change brings one along; it only says when the row can be forgotten.
+CREATE TABLE gate_changes (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL CHECK (kind IN ('key', 'organization', 'close_streams')),
+  id TEXT NOT NULL,
+  at_us INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
+) STRICT;
+INSERT INTO gate_changes (sequence, kind, id, at_us) SELECT sequence, 'close_streams', key_id, at_us FROM stream_closures;
+DROP TABLE stream_closures;
+
+-- By triggers, so that nobody who changes something can forget to say so. When a key was last used is nothing to hear of.
+CREATE TRIGGER gate_hears_of_keys AFTER UPDATE OF id, organization_id, environment, name, permissions, expires_at_us,
+  allowed_networks, requests_per_minute_max, edition, created_at_us, revoked_at_us, last4, old_secret_valid_until_us,
+  quarantined_at_us ON api_keys
+BEGIN INSERT INTO gate_changes (kind, id) VALUES ('key', NEW.id); END;
+-- The first secret of a new key is nothing to hear of either: nobody can have asked for it.
+CREATE TRIGGER gate_hears_of_new_secrets AFTER INSERT ON api_key_secrets
+  WHEN EXISTS (SELECT 1 FROM api_key_secrets WHERE key_id = NEW.key_id AND hash <> NEW.hash)
+BEGIN INSERT INTO gate_changes (kind, id) VALUES ('key', NEW.key_id); END;
+CREATE TRIGGER gate_hears_of_changed_secrets AFTER UPDATE OF hash, key_id, valid_until_us ON api_key_secrets
+BEGIN INSERT INTO gate_changes (kind, id) VALUES ('key', NEW.key_id); END;
+CREATE TRIGGER gate_hears_of_deleted_secrets AFTER DELETE ON api_key_secrets
+BEGIN INSERT INTO gate_changes (kind, id) VALUES ('key', OLD.key_id); END;
+CREATE TRIGGER gate_hears_of_organizations AFTER UPDATE ON organizations
+BEGIN INSERT INTO gate_changes (kind, id) VALUES ('organization', NEW.id); END;
+CREATE TRIGGER gate_hears_of_credits AFTER INSERT ON credit_ledger WHEN NEW.kind <> 'spend'
+BEGIN INSERT INTO gate_changes (kind, id) VALUES ('organization', NEW.organization_id); END;
+
+CREATE TABLE audit_log (
+  organization_id TEXT NOT NULL REFERENCES organizations (id),
+  id TEXT NOT NULL CHECK (id GLOB 'aud_*' AND length(id) = 26),
+  environment TEXT CHECK (environment IN ('live', 'test')),
+  action TEXT NOT NULL,
+  object TEXT NOT NULL,
+  who TEXT NOT NULL CHECK (who IN ('key', 'operator', 'leak_reporter')),
+  key_id TEXT CHECK ((who = 'key') = (key_id IS NOT NULL)),
+  address TEXT,
+  request_id TEXT,
+  changes TEXT NOT NULL CHECK (json_valid(changes)),
+  at_us INTEGER NOT NULL,
+  PRIMARY KEY (organization_id, id)
+) STRICT, WITHOUT ROWID;
+
+-- Events that wait to be delivered. Its last row is never deleted, so numbers grow without AUTOINCREMENT.
+CREATE TABLE outbox (
+  sequence INTEGER PRIMARY KEY,
+  id TEXT NOT NULL,
+  organization_id TEXT NOT NULL,
+  environment TEXT NOT NULL,
+  type TEXT NOT NULL,
+  object TEXT NOT NULL,
+  detail TEXT NOT NULL,
+  at_us INTEGER NOT NULL
+) STRICT;
+
+-- Answers to give again. Rows lie in the order of time, which is the order in which they are forgotten; only the small index is
+-- sorted by what clients call their requests.
+CREATE TABLE idempotency_answers (
+  sequence INTEGER PRIMARY KEY,
+  organization_id TEXT NOT NULL,
+  environment TEXT NOT NULL,
+  key TEXT NOT NULL,
+  fingerprint BLOB NOT NULL,
+  request_id TEXT NOT NULL,
+  status INTEGER NOT NULL,
+  sealed_body BLOB NOT NULL,
+  at_us INTEGER NOT NULL,
+  UNIQUE (organization_id, environment, key)
+) STRICT;
+
+CREATE TABLE key_permission_uses (
+  key_id TEXT NOT NULL REFERENCES api_keys (id),
+  permission TEXT NOT NULL,
+  last_used_at_us INTEGER NOT NULL,
+  PRIMARY KEY (key_id, permission)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE request_blocks (
+  sequence INTEGER PRIMARY KEY,
+  organization_id TEXT NOT NULL,
+  environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
+  first_at_us INTEGER NOT NULL,
+  last_at_us INTEGER NOT NULL CHECK (last_at_us >= first_at_us),
+  packed BLOB NOT NULL
+) STRICT;
+CREATE INDEX request_blocks_by_tenant ON request_blocks (organization_id, environment, last_at_us);
