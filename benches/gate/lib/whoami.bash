@@ -63,6 +63,17 @@ start_nginx_static() {
   headers_expected[nginx-static]=Content-Length
 }
 
+start_floor() {
+  free_port
+  start axum-floor "$server_cores" "$bench" floor --listen "127.0.0.1:$last_port" --body-bytes "${#body}" --key "$folder/axum-floor.key"
+  await_port "$last_port" "$started_pid"
+  url[axum-floor]=http://127.0.0.1:$last_port/
+  header[axum-floor]="Authorization: Bearer $(<"$folder/axum-floor.key")"
+  pid[axum-floor]=$started_pid
+  headers_expected[axum-floor]='X-Request-ID X-RateLimit-Limit X-RateLimit-Remaining X-API-Credits-Remaining'
+  counter[axum-floor]=X-RateLimit-Remaining
+}
+
 start_better_auth() {
   local packages=${TMPDIR:-/tmp}/kallglot-bench-gate-npm
   mkdir -p "$packages" "$folder/better-auth"
@@ -111,8 +122,10 @@ section_whoami() {
   local name round index
   peer_key=sk_live_$(head --bytes 18 /dev/urandom | od --address-radix n --format x1 | tr -d ' \n')
   pad_body 300
-  if wanted kallglot; then
+  if wanted kallglot || wanted axum-floor; then
     build
+  fi
+  if wanted kallglot; then
     start_kallglot
     server_names+=(kallglot)
   fi
@@ -125,6 +138,10 @@ section_whoami() {
   if wanted nginx-static; then
     start_nginx_static
     server_names+=(nginx-static)
+  fi
+  if wanted axum-floor; then
+    start_floor
+    server_names+=(axum-floor)
   fi
   if wanted better-auth; then
     start_better_auth
