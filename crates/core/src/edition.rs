@@ -36,6 +36,14 @@ impl Edition {
         }
     }
 
+    /// Its number as text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Two => "2",
+        }
+    }
+
     /// The edition of this number.
     pub const fn from_number(number: i64) -> Option<Self> {
         match number {

@@ -22,13 +22,17 @@ pub struct InvalidId {
     pub prefix: &'static str,
 }
 
-fn encode(mut number: u128) -> [u8; BODY_CHARS] {
-    let mut body = [b'0'; BODY_CHARS];
-    for slot in body.iter_mut().rev() {
-        *slot = BASE62[(number % 62) as usize];
-        number /= 62;
+/// Writes the digits. Ten at a time, since dividing 128 bits is slow.
+fn encode(mut number: u128, body: &mut [u8]) {
+    const TEN_DIGITS: u128 = 62u128.pow(10);
+    for chunk in body.rchunks_mut(10) {
+        let mut digits = (number % TEN_DIGITS) as u64;
+        number /= TEN_DIGITS;
+        for slot in chunk.iter_mut().rev() {
+            *slot = BASE62[(digits % 62) as usize];
+            digits /= 62;
+        }
     }
-    body
 }
 
 fn decode(body: &str) -> Option<u128> {
@@ -69,6 +73,18 @@ macro_rules! ids {
                 Self(fresh(now, random))
             }
 
+            /// How many bytes its text has.
+            pub const TEXT_BYTES: usize = $prefix.len() + BODY_CHARS;
+
+            /// Its text, without an allocation. ASCII.
+            pub fn text(self) -> [u8; Self::TEXT_BYTES] {
+                let mut text = [0; Self::TEXT_BYTES];
+                let (prefix, body) = text.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                encode(self.0, body);
+                text
+            }
+
             /// The 128 bits behind the text.
             pub const fn to_bits(self) -> u128 {
                 self.0
@@ -82,9 +98,7 @@ macro_rules! ids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let body = encode(self.0);
-                f.write_str($prefix)?;
-                f.write_str(std::str::from_utf8(&body).map_err(|_| fmt::Error)?)
+                f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
             }
         }
 

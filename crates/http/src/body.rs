@@ -3,7 +3,9 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
+use kallglot_core::Timestamp;
 use kallglot_core::error_code::ErrorCode;
+use kallglot_core::idempotency::Fingerprint;
 use kallglot_core::language::LanguageTag;
 use serde_json::{Map, Value};
 
@@ -64,6 +66,16 @@ pub(crate) struct Fields {
 impl Fields {
     fn new(object: Map<String, Value>) -> Self {
         Self { path: String::new(), object }
+    }
+
+    /// What the request is, to tell whether another is the same.
+    pub(crate) fn fingerprint(&self, method: &str, path: &str) -> Fingerprint {
+        Fingerprint::of(method, path, &self.object)
+    }
+
+    /// Whether a field is there, be it null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
     }
 
     /// The name of a field from the body's root.
@@ -143,6 +155,24 @@ impl Fields {
             None => Ok(()),
             Some(Value::Number(number)) if number.as_u64() == Some(expected) => Ok(()),
             Some(_) => Err(self.invalid(name, &expected.to_string())),
+        }
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn number(&mut self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        match value.as_u64().filter(|number| (least..=most).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.invalid(name, &format!("a whole number from {least} to {most}"))),
+        }
+    }
+
+    /// A time.
+    pub(crate) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match text.parse() {
+            Ok(time) => Ok(Some(time)),
+            Err(_) => Err(self.invalid(name, "an RFC 3339 time such as `2027-01-31T12:00:00Z`")),
         }
     }
 

@@ -1,29 +1,88 @@
-//! Around every request: its id, its log line, and the one place where a refusal becomes a body.
+//! Around every request: its id, where it comes from, the headers of its answer, its place in the request log, and the one place where a
+//! refusal becomes a body.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 
 use axum::Json;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+use kallglot_app::gate::cache::Known;
+use kallglot_cluster::Rate;
+use kallglot_core::Timestamp;
+use kallglot_core::api_key::ServerEnvironment;
 use kallglot_core::edition::Edition;
 use kallglot_core::error_code::ErrorCode;
-use kallglot_core::id::{ApiKeyId, OrganizationId, RequestId};
+use kallglot_core::id::RequestId;
+use kallglot_core::request_record::{RecordedLimits, RequestRecord};
 use serde::Serialize;
 use tokio::time::Instant;
+use tower::{Layer, Service};
 
 use crate::HttpState;
+use crate::limits::limit_headers;
+use crate::metrics::RouteMetrics;
 use crate::problem::Problem;
 
 /// What is known of a request; found in its extensions. Filled in by the gate.
-#[derive(Debug)]
 pub(crate) struct RequestContext {
+    /// Its id.
+    pub(crate) id: RequestId,
+    /// When it arrived.
+    pub(crate) at: Timestamp,
+    begun: Instant,
+    /// From where it comes, seen through trusted proxies.
+    pub(crate) address: IpAddr,
+    /// Which keys are let in at the host that it names.
+    pub(crate) environment: ServerEnvironment,
     /// The edition by which it is read and answered, once known.
     pub(crate) edition: OnceLock<Edition>,
     /// Who makes it, once known.
-    pub(crate) caller: OnceLock<(OrganizationId, ApiKeyId)>,
+    pub(crate) known: OnceLock<Arc<Known>>,
+    /// How its buckets stand, once it was counted or refused.
+    rate: Mutex<Option<Rate>>,
+    /// Concurrent sessions and their limit, where it asked for one more.
+    pub(crate) sessions: OnceLock<(u32, u32)>,
+}
+
+impl RequestContext {
+    /// The context of a request that has just arrived from `peer`.
+    pub(crate) fn new(state: &HttpState, peer: SocketAddr, request: &Request) -> Self {
+        let at = state.app.clock.now();
+        let edition = OnceLock::new();
+        if let Some(named) = edition_header(request.headers()) {
+            let _ = edition.set(named);
+        }
+        Self {
+            id: state.app.request_id(at),
+            at,
+            begun: Instant::now(),
+            address: state.edge.client_address(peer.ip(), request.headers()),
+            environment: state.edge.environment(request).unwrap_or(state.app.config.environment),
+            edition,
+            known: OnceLock::new(),
+            rate: Mutex::new(None),
+            sessions: OnceLock::new(),
+        }
+    }
+
+    /// How its buckets stand.
+    pub(crate) fn rate(&self) -> Option<Rate> {
+        *self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers how its buckets stand.
+    pub(crate) fn set_rate(&self, rate: Rate) {
+        *self.rate.lock().unwrap_or_else(PoisonError::into_inner) = Some(rate);
+    }
+}
+
+fn edition_header(headers: &HeaderMap) -> Option<Edition> {
+    headers.get("kallglot-edition")?.to_str().ok()?.trim().parse().ok()
 }
 
 #[derive(Serialize)]
@@ -44,50 +103,158 @@ struct ErrorFields<'a> {
     doc_url: Option<String>,
 }
 
-pub(crate) async fn around(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let app = &state.app;
-    let id = RequestId::new(app.clock.now(), app.random.as_ref());
-    let context = Arc::new(RequestContext { edition: OnceLock::new(), caller: OnceLock::new() });
-    if let Some(edition) = edition_header(&request) {
-        let _ = context.edition.set(edition);
-    }
-    request.extensions_mut().insert(Arc::clone(&context));
-    let method = request.method().clone();
-    // The route, not the path: ids and tokens do not belong into the log.
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-
-    let mut response = next.run(request).await;
-    let problem = response.extensions_mut().remove::<Problem>();
-    let edition = context.edition.get().copied().unwrap_or_default();
-    if let Some(problem) = &problem {
-        response = render(problem, id, edition, response);
-    }
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert("x-request-id", value);
-    }
-    headers.insert("kallglot-edition", HeaderValue::from(u16::from(edition.number())));
-    let (organization, key) = context.caller.get().copied().unzip();
-    tracing::info!(
-        target: "kallglot::request",
-        request_id = %id,
-        %method,
-        route = route.as_ref().map_or("none", MatchedPath::as_str),
-        status = response.status().as_u16(),
-        code = problem.as_ref().map(|problem| problem.code.as_str()),
-        organization = organization.map(tracing::field::display),
-        key = key.map(tracing::field::display),
-        address = address.map(tracing::field::display),
-        latency_us = begun.elapsed().as_micros() as u64,
-        "request"
-    );
-    response
+/// Wraps the handlers of one route.
+#[derive(Clone)]
+pub(crate) struct Around {
+    state: HttpState,
+    route: &'static str,
+    metrics: Arc<RouteMetrics>,
 }
 
-fn edition_header(request: &Request) -> Option<Edition> {
-    request.headers().get("kallglot-edition")?.to_str().ok()?.trim().parse().ok()
+impl Around {
+    /// For the route of this path; "none" for what has no route.
+    pub(crate) fn new(state: &HttpState, route: &'static str) -> Self {
+        Self { state: state.clone(), route, metrics: state.metrics.route(route) }
+    }
+}
+
+impl<S> Layer<S> for Around {
+    type Service = AroundService<S>;
+
+    fn layer(&self, inner: S) -> AroundService<S> {
+        AroundService { inner, around: self.clone() }
+    }
+}
+
+/// A route's handlers with what is around them.
+#[derive(Clone)]
+pub(crate) struct AroundService<S> {
+    inner: S,
+    around: Around,
+}
+
+impl<S> Service<Request> for AroundService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let context = request.extensions().get::<Arc<RequestContext>>().cloned();
+        let method = request.method().clone();
+        let answer = self.inner.call(request);
+        let Around { state, route, metrics } = self.around.clone();
+        Box::pin(async move {
+            let mut response = answer.await?;
+            // Whoever serves this router without `crate::serve` gets bare answers.
+            let Some(context) = context else { return Ok(response) };
+            let problem = response.extensions_mut().remove::<Problem>();
+            if let Some(problem) = &problem {
+                response = refuse(&state, &context, problem, response).await;
+            }
+            finish(&state, &context, response.headers_mut());
+            log(&state, &context, method, route, response.status(), problem, &metrics);
+            Ok(response)
+        })
+    }
+}
+
+/// Makes the answer of a refusal. One by another limit gives the rate unit back (contract section 3).
+async fn refuse(state: &HttpState, context: &RequestContext, problem: &Problem, plain: Response) -> Response {
+    let other_limit =
+        matches!(problem.code, ErrorCode::ConcurrentSessionLimitExceeded | ErrorCode::InsufficientApiCredits);
+    if other_limit && let (Some(known), Some(rate)) = (context.known.get(), context.rate()) {
+        context.set_rate(state.app.give_back(known, &rate).await);
+    }
+    render(problem, context.id, context.edition.get().copied().unwrap_or_default(), plain)
+}
+
+/// The headers of contract section 5.
+fn finish(state: &HttpState, context: &RequestContext, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::from_bytes(&context.id.text()) {
+        headers.insert("x-request-id", id);
+    }
+    let edition = context.edition.get().copied().unwrap_or_default();
+    headers.insert("kallglot-edition", HeaderValue::from_static(edition.as_str()));
+    let Some(known) = context.known.get() else { return };
+    let now = state.app.clock.now();
+    if let Some(rate) = context.rate() {
+        limit_headers(headers, &rate, known, now);
+    }
+}
+
+fn log(
+    state: &HttpState,
+    context: &RequestContext,
+    method: Method,
+    route: &'static str,
+    status: StatusCode,
+    problem: Option<Problem>,
+    metrics: &RouteMetrics,
+) {
+    let code = problem.as_ref().map(|problem| problem.code);
+    let latency_us = u32::try_from(context.begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+    metrics.observe(&method, code, status, latency_us);
+    let known = context.known.get();
+    tracing::debug!(
+        target: "kallglot::request",
+        request_id = %context.id,
+        %method,
+        route,
+        status = status.as_u16(),
+        code = code.map(ErrorCode::as_str),
+        organization = known.map(|known| tracing::field::display(known.organization.id)),
+        key = known.map(|known| tracing::field::display(known.key.id)),
+        address = %context.address,
+        latency_us,
+        "request"
+    );
+    let Some(known) = known else { return };
+    let limits = context.rate().map(|rate| {
+        let (window, rate_of_key) = rate.tightest();
+        RecordedLimits {
+            rate_limit: window.limit,
+            rate_remaining: window.remaining(),
+            rate_resets_at_s: window.resets_at_s(),
+            rate_of_key,
+            credits_remaining: known.credits.balance().remaining,
+            sessions: context.sessions.get().copied(),
+        }
+    });
+    state.app.request_log.push(RequestRecord {
+        id: context.id,
+        tenant: known.key.tenant(),
+        key: known.key.id,
+        at: context.at,
+        method: method_name(&method),
+        route: route.into(),
+        status: status.as_u16(),
+        code: code.map(|code| code.as_str().into()),
+        latency_us,
+        address: context.address,
+        edition: context.edition.get().copied().unwrap_or_default(),
+        param: problem.and_then(|problem| problem.param),
+        limits,
+    });
+}
+
+/// The method without an allocation where it is a usual one.
+fn method_name(method: &Method) -> std::borrow::Cow<'static, str> {
+    match *method {
+        Method::GET => "GET".into(),
+        Method::POST => "POST".into(),
+        Method::PATCH => "PATCH".into(),
+        Method::DELETE => "DELETE".into(),
+        Method::HEAD => "HEAD".into(),
+        _ => method.as_str().chars().take(20).collect::<String>().into(),
+    }
 }
 
 fn render(problem: &Problem, id: RequestId, edition: Edition, plain: Response) -> Response {
@@ -95,8 +262,7 @@ fn render(problem: &Problem, id: RequestId, edition: Edition, plain: Response) -
         tracing::error!(request_id = %id, cause, "a request failed");
     }
     let shape = edition.error_shape(problem.code);
-    let status =
-        shape.status.and_then(|status| axum::http::StatusCode::from_u16(status).ok()).unwrap_or(plain.status());
+    let status = shape.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(plain.status());
     let doc_url = edition.rules().error_doc_url.then(|| format!("/docs/errors#{}", shape.code));
     let fields = ErrorFields {
         r#type: shape.error_type.as_str(),

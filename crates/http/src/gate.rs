@@ -1,20 +1,21 @@
 //! The gate: what is checked before a handler runs, in the contract's order (section 3), as a type in its signature.
 //!
 //! A handler takes `Caller<SessionsWrite>`, so a route without an authorization decision can't be written by accident. The steps:
-//! 1 request id (the middleware) · 2 credential · 3 key state · 4 rate limit · 5 organization active · 6 permission. Steps 7 to 10
+//! 1 request id (`context`) · 2 credential · 3 key state · 4 rate limit · 5 organization active · 6 permission. Steps 7 to 10
 //! need the body and the kind of work and follow in the handler.
 
 use std::marker::PhantomData;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use kallglot_core::api_key::{self, ApiKey, Secret};
+use kallglot_app::Error;
+use kallglot_app::gate::cache::Known;
+use kallglot_core::api_key::{self, Secret};
+use kallglot_core::audit::{Change, Who};
 use kallglot_core::edition::Edition;
 use kallglot_core::error_code::ErrorCode;
-use kallglot_core::organization::Organization;
 use kallglot_core::permission::Permission;
 use kallglot_core::session::Tenant;
 
@@ -46,14 +47,16 @@ requirements! {
     SessionsRead Some(Permission::SessionsRead);
     /// `sessions:write`.
     SessionsWrite Some(Permission::SessionsWrite);
+    /// `api_keys:manage`.
+    ApiKeysManage Some(Permission::ApiKeysManage);
 }
 
 /// Who makes a request that the gate has let in with requirement `R`.
 pub(crate) struct Caller<R: Requirement> {
-    /// The key.
-    pub(crate) key: ApiKey,
-    /// Its organization.
-    pub(crate) organization: Organization,
+    /// The key and its organization.
+    pub(crate) known: Arc<Known>,
+    /// The request.
+    pub(crate) context: Arc<RequestContext>,
     /// The edition by which the request is read and answered.
     pub(crate) edition: Edition,
     requirement: PhantomData<R>,
@@ -62,12 +65,17 @@ pub(crate) struct Caller<R: Requirement> {
 impl<R: Requirement> Caller<R> {
     /// Whose data the caller may reach.
     pub(crate) fn tenant(&self) -> Tenant {
-        self.key.tenant()
+        self.known.key.tenant()
     }
 
     /// Whether the key has this permission too.
     pub(crate) fn may(&self, permission: Permission) -> bool {
-        self.key.permissions.contains(permission)
+        self.known.key.permissions.contains(permission)
+    }
+
+    /// A change that the caller is about to make.
+    pub(crate) fn change(&self, state: &HttpState) -> Change {
+        state.app.change(Who::Key(self.known.key.id), self.context.address, self.context.id)
     }
 }
 
@@ -76,62 +84,63 @@ impl<R: Requirement> FromRequestParts<HttpState> for Caller<R> {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
         let app = &state.app;
-        let secret = credential(&parts.headers)?;
-        let known = app
-            .storage
-            .key_of_secret(&secret.hash(&app.pepper))
-            .await?
-            .ok_or_else(|| Problem::of(ErrorCode::ApiKeyInvalid))?;
-        let edition = known.key.edition.unwrap_or(known.organization.edition);
-        let edition = match parts.extensions.get::<Arc<RequestContext>>() {
-            Some(context) => {
-                let _ = context.caller.set((known.organization.id, known.key.id));
-                // The request's header, already there, is stronger.
-                *context.edition.get_or_init(|| edition)
+        let context = RequestContext::of(parts)?;
+        let known = match credential(&parts.headers)? {
+            Credential::Key(secret) => app.identify(&secret, context.address).await?,
+            Credential::None(message) => return Err(Problem::with(ErrorCode::ApiKeyInvalid, message)),
+            // What looks like an attempt to find a key is counted as one.
+            Credential::Malformed(message) => {
+                return Err(Problem::from(app.failed_attempt(context.address).await).saying(message));
             }
-            None => edition,
         };
+        let now = context.at;
+        // The request's header, already there, is stronger.
+        let edition = *context.edition.get_or_init(|| known.edition());
+        let _ = context.known.set(Arc::clone(&known));
         known
             .key
-            .check(known.secret_valid_until, app.clock.now(), client_address(parts), app.config.environment)
+            .check(known.secret_valid_until, now, context.address, context.environment)
             .map_err(|refusal| Problem::of(refusal.code()))?;
-        if !known.organization.active {
-            return Err(Problem::of(ErrorCode::OrganizationInactive));
+        let rate = app.count_request(&known).await?;
+        context.set_rate(rate);
+        if !rate.allowed {
+            return Err(app.rate_refusal(&rate).into());
         }
-        if let Some(permission) = R::PERMISSION
-            && !known.key.permissions.contains(permission)
-        {
-            let message = format!(
-                "This API key does not have the permission `{permission}`. Use a key that has it, or add it to this one."
-            );
-            let problem = Problem::with(ErrorCode::InsufficientPermissions, message);
-            return Err(Problem { param: Some(permission.to_string()), ..problem });
-        }
-        Ok(Self { key: known.key, organization: known.organization, edition, requirement: PhantomData })
+        app.authorize(&known, R::PERMISSION, !parts.method.is_safe())?;
+        app.keys.note_use(&known, R::PERMISSION, now);
+        Ok(Self { known, context, edition, requirement: PhantomData })
     }
 }
 
-fn client_address(parts: &Parts) -> IpAddr {
-    // Without a peer address (never over TCP) no allow-list matches.
-    let unknown = IpAddr::from([0, 0, 0, 0]);
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(unknown, |info| info.0.ip())
+impl RequestContext {
+    /// The context of a request. It is missing only when the router is served without `crate::serve`.
+    pub(crate) fn of(parts: &Parts) -> Result<Arc<Self>, Problem> {
+        parts.extensions.get::<Arc<Self>>().cloned().ok_or_else(|| Problem::of(ErrorCode::InternalError))
+    }
+}
+
+/// What a request shows to be let in.
+pub(crate) enum Credential {
+    /// What has the form of a key.
+    Key(Secret),
+    /// Nothing, or what can't have been meant as a key; what to tell its sender.
+    None(&'static str),
+    /// What was meant as a key and is none.
+    Malformed(&'static str),
 }
 
 /// The API key of a request (contract section 2).
-fn credential(headers: &HeaderMap) -> Result<Secret, Problem> {
-    let invalid = || Problem::of(ErrorCode::ApiKeyInvalid);
+pub(crate) fn credential(headers: &HeaderMap) -> Result<Credential, Problem> {
+    const NONE: &str = "The API key is missing. Send it as `Authorization: Bearer <key>` or `X-API-Key: <key>`.";
+    const SCHEME: &str = "The Authorization header must be `Bearer <API key>`; other schemes are not accepted.";
+    const STREAM_TOKEN: &str =
+        "This is a stream token. It opens a session's stream; requests need an API key (`sk_…`).";
     let bearer = match single(headers, header::AUTHORIZATION.as_str())? {
         None => None,
-        Some(value) => {
-            let (scheme, token) = value.split_once(' ').ok_or_else(invalid)?;
-            if !scheme.eq_ignore_ascii_case("bearer") {
-                return Err(Problem::with(
-                    ErrorCode::ApiKeyInvalid,
-                    "The Authorization header must be `Bearer <API key>`; other schemes are not accepted.",
-                ));
-            }
-            Some(token.trim())
-        }
+        Some(value) => match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
+            _ => return Ok(Credential::None(SCHEME)),
+        },
     };
     let other = single(headers, "x-api-key")?.map(str::trim);
     let text = match (bearer, other) {
@@ -142,16 +151,14 @@ fn credential(headers: &HeaderMap) -> Result<Secret, Problem> {
             ));
         }
         (Some(text), _) | (None, Some(text)) => text,
-        (None, None) => return Err(invalid()),
+        (None, None) => return Ok(Credential::None(NONE)),
     };
-    match api_key::parse(text) {
-        Ok(parsed) => Ok(parsed.secret),
-        Err(_) if text.starts_with("kst_") => Err(Problem::with(
-            ErrorCode::ApiKeyInvalid,
-            "This is a stream token. It opens a session's stream; requests need an API key (`sk_…`).",
-        )),
-        Err(_) => Err(invalid()),
-    }
+    Ok(match api_key::parse(text) {
+        Ok(parsed) => Credential::Key(parsed.secret),
+        Err(_) if text.is_empty() => Credential::None(NONE),
+        Err(_) if text.starts_with("kst_") => Credential::None(STREAM_TOKEN),
+        Err(_) => Credential::Malformed(ErrorCode::ApiKeyInvalid.row().message),
+    })
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
@@ -161,5 +168,24 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Pro
         let message = format!("The header {name} is there more than once, with different values. Send it once.");
         return Err(Problem::with(ErrorCode::InvalidRequest, message));
     }
-    first.to_str().map(Some).map_err(|_| Problem::of(ErrorCode::ApiKeyInvalid))
+    // What is no text is no key.
+    Ok(Some(first.to_str().unwrap_or("\u{fffd}")))
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Public(public) => Self {
+                param: public.param,
+                retry_after_s: public.retry_after_s,
+                ..Self::with(public.code, public.message)
+            },
+            Error::Storage(error) => error.into(),
+            Error::Cluster(error) => Self {
+                retry_after_s: Some(1),
+                cause: Some(error.to_string()),
+                ..Self::of(ErrorCode::ServiceUnavailable)
+            },
+        }
+    }
 }

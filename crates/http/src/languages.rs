@@ -28,7 +28,7 @@ struct Direction {
 }
 
 pub(crate) async fn list(caller: Caller<AnyKey>, State(state): State<HttpState>) -> Json<LanguageList> {
-    let wanted = caller.organization.engine.as_deref();
+    let wanted = caller.known.organization.engine.as_deref();
     let data = state
         .app
         .engines

@@ -3,61 +3,115 @@
 //! Every handler that touches an organization's data takes a `gate::Caller`: without one it does not compile. Errors are
 //! `problem::Problem`s, which one middleware turns into bodies.
 
+mod api_keys;
+mod audit;
 mod body;
 mod context;
+mod edge;
 #[doc(hidden)]
 pub mod fuzz;
 mod gate;
 mod health;
+mod idempotency;
 mod languages;
+mod leaks;
+mod limits;
+mod list;
+mod metrics;
 mod problem;
 mod quality;
+mod requests;
+mod serve;
 mod sessions;
 mod stream;
 mod transcript;
 mod transcript_text;
+mod whoami;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware;
-use axum::routing::{any, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use kallglot_app::App;
 use kallglot_core::error_code::ErrorCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use edge::EdgeConfig;
+pub use metrics::Metrics;
+pub use serve::{ServeConfig, serve};
 pub use stream::StreamConfig;
 
+use crate::context::Around;
 use crate::problem::Problem;
 
-/// What the handlers share.
+/// What the handlers share. Cloned for every request: one count.
 #[derive(Clone)]
-pub struct HttpState {
+pub struct HttpState(Arc<Shared>);
+
+/// See [`HttpState`].
+pub struct Shared {
     /// The use cases.
     pub app: Arc<App>,
-    /// Tracks open streams, so that shutdown can wait for them.
+    /// Tracks connections and streams, so that shutdown can wait for them.
     pub tasks: TaskTracker,
     /// Cancelled when the server is to stop.
     pub stop: CancellationToken,
     /// How streams are kept.
     pub stream: StreamConfig,
+    /// What is in front of the server.
+    pub edge: EdgeConfig,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
-/// All routes. Serve with `into_make_service_with_connect_info::<SocketAddr>()`.
-pub fn router(state: HttpState) -> Router {
-    Router::new()
-        .route("/v1/sessions", post(sessions::create).get(sessions::list))
-        .route("/v1/sessions/{id}", get(sessions::get))
-        .route("/v1/sessions/{id}/end", post(sessions::end))
-        .route("/v1/sessions/{id}/transcript", get(transcript::get))
-        .route("/v1/sessions/{id}/quality", get(quality::get))
-        .route("/v1/sessions/{id}/connect", any(stream::connect))
-        .route("/v1/languages", get(languages::list))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .fallback(async || Problem::of(ErrorCode::NotFound))
-        .method_not_allowed_fallback(async || Problem::of(ErrorCode::MethodNotAllowed))
-        .layer(middleware::from_fn_with_state(state.clone(), context::around))
-        .with_state(state)
+impl HttpState {
+    /// To be passed to [`serve()`].
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl std::ops::Deref for HttpState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Every route: its path and its handlers by method. The OpenAPI document has the same ones, which a test proves.
+fn routes() -> Vec<(&'static str, MethodRouter<HttpState>)> {
+    vec![
+        ("/v1/sessions", post(sessions::create).get(sessions::list)),
+        ("/v1/sessions/{id}", get(sessions::get)),
+        ("/v1/sessions/{id}/end", post(sessions::end)),
+        ("/v1/sessions/{id}/transcript", get(transcript::get)),
+        ("/v1/sessions/{id}/quality", get(quality::get)),
+        ("/v1/sessions/{id}/connect", any(stream::connect)),
+        ("/v1/languages", get(languages::list)),
+        ("/v1/whoami", get(whoami::get)),
+        ("/v1/api_keys", post(api_keys::create).get(api_keys::list)),
+        ("/v1/api_keys/leaks", post(leaks::report)),
+        ("/v1/api_keys/{id}", get(api_keys::get).patch(api_keys::update)),
+        ("/v1/api_keys/{id}/rotate", post(api_keys::rotate)),
+        ("/v1/api_keys/{id}/revoke", post(api_keys::revoke)),
+        ("/v1/requests", get(requests::list)),
+        ("/v1/requests/{id}", get(requests::get)),
+        ("/v1/idempotency_keys/{key}", get(idempotency::get)),
+        ("/v1/audit_log", get(audit::list)),
+        ("/healthz", get(health::live)),
+        ("/readyz", get(health::ready)),
+    ]
+}
+
+/// The router of all routes. [`serve()`] puts in what it needs to know of each request.
+fn router(state: HttpState) -> Router {
+    let mut router = Router::new();
+    for (path, methods) in routes() {
+        let methods = methods.fallback(async || Problem::of(ErrorCode::MethodNotAllowed));
+        router = router.route(path, methods.layer(Around::new(&state, path)));
+    }
+    let nothing = any(async || Problem::of(ErrorCode::NotFound));
+    router.fallback_service(nothing.layer(Around::new(&state, "none")).with_state(state.clone())).with_state(state)
 }

@@ -2,7 +2,6 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use kallglot_app::Error;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_storage::StorageError;
 
@@ -28,6 +27,11 @@ impl Problem {
         Self { code, message: message.into(), param: None, retry_after_s: None, cause: None }
     }
 
+    /// With this message, unless it is about how often the client tries.
+    pub(crate) fn saying(self, message: &str) -> Self {
+        if self.code == ErrorCode::ApiKeyInvalid { Self { message: message.into(), ..self } } else { self }
+    }
+
     /// 422 for a field.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { param: Some(param.into()), ..Self::with(ErrorCode::ValidationFailed, message) }
@@ -41,15 +45,6 @@ impl IntoResponse for Problem {
         let mut response = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Public { code, message, param } => Self { param, ..Self::with(code, message) },
-            Error::Storage(error) => error.into(),
-        }
     }
 }
 

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use kallglot_app::App;
-use kallglot_app::sessions::CreateSession;
+use kallglot_app::idempotency::Repeatable;
+use kallglot_app::sessions::{CreateSession, Created};
+use kallglot_app::state::StreamToken;
 use kallglot_core::Timestamp;
 use kallglot_core::edition::{Edition, ProviderField};
 use kallglot_core::error_code::ErrorCode;
@@ -14,13 +17,14 @@ use kallglot_core::id::SessionId;
 use kallglot_core::permission::Permission;
 use kallglot_core::session::{EndReason, Mode, Session, SessionState};
 use kallglot_core::vocabulary::{Expectation, Vocabulary};
-use kallglot_storage::{Cursor, PageRequest};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::HttpState;
 use crate::body::{Body, Fields};
 use crate::gate::{Caller, SessionsRead, SessionsWrite};
+use crate::idempotency::{Repeat, json, refused, replayed};
+use crate::list::{List, page};
 use crate::problem::Problem;
 
 const METADATA_PAIRS_MAX: usize = 50;
@@ -69,14 +73,6 @@ pub(crate) struct EndedBody {
     ended_at: Option<String>,
 }
 
-#[derive(Serialize)]
-pub(crate) struct SessionList {
-    object: &'static str,
-    data: Vec<SessionBody>,
-    has_more: bool,
-    url: &'static str,
-}
-
 /// A time as the API writes it: RFC 3339, UTC, milliseconds.
 pub(crate) fn time(at: Timestamp) -> String {
     format!("{at:.3}")
@@ -87,30 +83,30 @@ pub(crate) fn session_id(text: &str) -> Result<SessionId, Problem> {
     text.parse().map_err(|_| Problem::of(ErrorCode::SessionNotFound))
 }
 
-/// The body of a session. A stream token is signed only for those who may listen in: `sessions:write`.
-fn session_body(app: &App, session: Session, edition: Edition, with_token: bool) -> SessionBody {
+/// The body of a session. With a stream token only for those who may listen in: `sessions:write`.
+fn session_body(app: &App, session: &Session, token: Option<&StreamToken>) -> SessionBody {
     let duration_seconds = session.state.duration_seconds();
     let (ended_at, end_reason) = match session.state {
         SessionState::Ended { ended_at, reason, .. } => (Some(ended_at), Some(reason.as_str())),
         _ => (None, None),
     };
-    let stream = ended_at.is_none().then(|| {
-        let token = with_token.then(|| app.stream_token(session.id, session.tenant.environment, edition));
-        let expires_at = token.as_ref().map(|token| format!("{}", token.expires_at));
-        StreamBody { url: app.stream_url(session.id), token: token.map(|token| token.token), expires_at }
+    let stream = ended_at.is_none().then(|| StreamBody {
+        url: app.stream_url(session.id),
+        token: token.map(|token| token.token.clone()),
+        expires_at: token.map(|token| token.expires_at.to_string()),
     });
     SessionBody {
         id: session.id.to_string(),
         object: "session",
         status: session.state.status().as_str(),
         mode: session.mode.as_str(),
-        source_language: session.source_language.map(|tag| tag.to_string()),
-        target_language: session.target_language.map(|tag| tag.to_string()),
+        source_language: session.source_language.as_ref().map(ToString::to_string),
+        target_language: session.target_language.as_ref().map(ToString::to_string),
         provider: None,
         phone_number: None,
         stream,
         recording: RecordingBody { enabled: false },
-        metadata: session.metadata,
+        metadata: session.metadata.clone(),
         created_at: time(session.created_at),
         started_at: session.state.started_at().map(time),
         ended_at: ended_at.map(time),
@@ -122,12 +118,44 @@ fn session_body(app: &App, session: Session, edition: Edition, with_token: bool)
 pub(crate) async fn create(
     caller: Caller<SessionsWrite>,
     State(state): State<HttpState>,
+    repeat: Repeat,
     Body(fields): Body,
-) -> Result<(StatusCode, Json<SessionBody>), Problem> {
+) -> Result<Response, Problem> {
+    let repeatable = repeat.begin(&state, &caller, &fields).await?;
+    match make(&caller, &state, fields, repeatable.as_ref()).await {
+        Ok(Created::New { session, body }) => {
+            tracing::info!(session = %session.id, mode = %session.mode, "session created");
+            Ok(json(StatusCode::CREATED, body))
+        }
+        Ok(Created::Replay(replay)) => Ok(replayed(replay)),
+        Err(problem) => {
+            let refusal = refused(repeatable.as_ref(), problem).await;
+            if let Err(problem) = &refusal
+                && problem.code == ErrorCode::ConcurrentSessionLimitExceeded
+            {
+                let now_ms = state.app.clock.now().as_millisecond();
+                let in_use = state.app.cluster.leases_in_use(caller.tenant(), now_ms).get().await.unwrap_or(0);
+                let _ = caller.context.sessions.set((in_use, caller.known.limits.concurrent_sessions_max));
+            }
+            refusal
+        }
+    }
+}
+
+async fn make(
+    caller: &Caller<SessionsWrite>,
+    state: &HttpState,
+    fields: Fields,
+    repeatable: Option<&Repeatable>,
+) -> Result<Created, Problem> {
+    let app = &state.app;
     let asked = read_create(fields, caller.edition)?;
-    let session = state.app.create_session(caller.tenant(), caller.key.id, asked).await?;
-    tracing::info!(session = %session.id, mode = %session.mode, "session created");
-    Ok((StatusCode::CREATED, Json(session_body(&state.app, session, caller.edition, true))))
+    let lifetime_s = caller.edition.rules().stream_token_lifetime_s;
+    let render = |session: &Session, token: &StreamToken| {
+        // A session's body always has a JSON form.
+        serde_json::to_vec(&session_body(app, session, Some(token))).unwrap_or_default()
+    };
+    Ok(app.create_session(&caller.known, caller.context.id, asked, repeatable, lifetime_s, render).await?)
 }
 
 pub(crate) async fn get(
@@ -136,7 +164,11 @@ pub(crate) async fn get(
     Path(id): Path<String>,
 ) -> Result<Json<SessionBody>, Problem> {
     let session = find(&state.app, caller.tenant(), session_id(&id)?).await?;
-    Ok(Json(session_body(&state.app, session, caller.edition, caller.may(Permission::SessionsWrite))))
+    let lifetime_s = caller.edition.rules().stream_token_lifetime_s;
+    let token = caller
+        .may(Permission::SessionsWrite)
+        .then(|| state.app.stream_token(session.id, session.tenant.environment, lifetime_s));
+    Ok(Json(session_body(&state.app, &session, token.as_ref())))
 }
 
 /// A session of the tenant. One of the same organization's other environment is told apart from one that does not exist (contract
@@ -156,19 +188,38 @@ pub(crate) async fn list(
     caller: Caller<SessionsRead>,
     State(state): State<HttpState>,
     RawQuery(query): RawQuery,
-) -> Result<Json<SessionList>, Problem> {
-    let page = state.app.storage.sessions(caller.tenant(), &read_page(query.as_deref().unwrap_or(""))?).await?;
-    let body = |session| session_body(&state.app, session, caller.edition, false);
-    let data = page.items.into_iter().map(body).collect();
-    Ok(Json(SessionList { object: "list", data, has_more: page.has_more, url: "/v1/sessions" }))
+) -> Result<Json<List<SessionBody>>, Problem> {
+    let found = state.app.storage.sessions(caller.tenant(), &page(query.as_deref(), "a session")?).await?;
+    Ok(Json(List::of(found, "/v1/sessions", |session| session_body(&state.app, &session, None))))
 }
 
 pub(crate) async fn end(
     caller: Caller<SessionsWrite>,
     State(state): State<HttpState>,
     Path(id): Path<String>,
-    Body(mut fields): Body,
-) -> Result<Json<EndedBody>, Problem> {
+    repeat: Repeat,
+    Body(fields): Body,
+) -> Result<Response, Problem> {
+    let repeatable = repeat.begin(&state, &caller, &fields).await?;
+    if let Some(repeatable) = &repeatable
+        && let Some(replay) = repeatable.find().await?
+    {
+        return Ok(replayed(replay));
+    }
+    let body = end_now(&caller, &state, &id, fields).await?;
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    if let Some(repeatable) = &repeatable {
+        repeatable.keep(StatusCode::OK.as_u16(), &body).await?;
+    }
+    Ok(json(StatusCode::OK, body))
+}
+
+async fn end_now(
+    caller: &Caller<SessionsWrite>,
+    state: &HttpState,
+    id: &str,
+    mut fields: Fields,
+) -> Result<EndedBody, Problem> {
     const REASONS: &[EndReason] = &[
         EndReason::Completed,
         EndReason::CustomerHangup,
@@ -178,50 +229,15 @@ pub(crate) async fn end(
     ];
     let reason = fields.one_of("reason", REASONS, EndReason::as_str)?.unwrap_or(EndReason::Completed);
     fields.finish()?;
-    let id = find(&state.app, caller.tenant(), session_id(&id)?).await?.id;
+    let id = find(&state.app, caller.tenant(), session_id(id)?).await?.id;
     let session = state.app.end_session(caller.tenant(), id, reason).await?;
-    Ok(Json(EndedBody {
+    Ok(EndedBody {
         id: session.id.to_string(),
         object: "session",
         status: session.state.status().as_str(),
         duration_seconds: session.state.duration_seconds(),
         ended_at: session.state.ended_at().map(time),
-    }))
-}
-
-/// The pairs of a query string, percent-decoded.
-pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
-}
-
-fn read_page(query: &str) -> Result<PageRequest<SessionId>, Problem> {
-    let mut page = PageRequest::newest(20);
-    for (name, value) in query_pairs(query) {
-        let id = || {
-            let message = format!("`{name}` must be the id of a session.");
-            value.parse::<SessionId>().map_err(|_| Problem::invalid(&name, message))
-        };
-        let cursor = match name.as_str() {
-            "limit" => {
-                page.limit = value
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=PageRequest::<SessionId>::LIMIT_MAX).contains(limit))
-                    .ok_or_else(|| Problem::invalid("limit", "`limit` must be 1 to 100."))?;
-                continue;
-            }
-            "starting_after" => Cursor::StartingAfter(id()?),
-            "ending_before" => Cursor::EndingBefore(id()?),
-            _ => {
-                let message = format!("`{name}` is not a parameter of this request. Check its spelling.");
-                return Err(Problem::invalid(name, message));
-            }
-        };
-        if page.cursor.replace(cursor).is_some() {
-            return Err(Problem::invalid(&name, "Send one of `starting_after` and `ending_before`, once."));
-        }
-    }
-    Ok(page)
+    })
 }
 
 fn read_create(mut fields: Fields, edition: Edition) -> Result<CreateSession, Problem> {

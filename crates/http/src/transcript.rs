@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use crate::HttpState;
 use crate::gate::{Caller, SessionsRead};
+use crate::list::query_pairs;
 use crate::problem::Problem;
-use crate::sessions::{find, query_pairs, session_id, time};
+use crate::sessions::{find, session_id, time};
 use crate::transcript_text;
 
 #[derive(Serialize)]

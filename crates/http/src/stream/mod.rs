@@ -15,8 +15,9 @@ use kallglot_core::session::{SessionState, Speaker};
 use kallglot_core::stream_token::{self, TokenRefusal};
 
 use crate::HttpState;
+use crate::list::query_pairs;
 use crate::problem::Problem;
-use crate::sessions::{query_pairs, session_id};
+use crate::sessions::session_id;
 
 /// The sub-protocol that browsers offer beside the token.
 const SUBPROTOCOL: &str = "kallglot";
@@ -91,6 +92,7 @@ pub(crate) async fn connect(
     let upgrade = upgrade.map_err(|_| {
         Problem::with(ErrorCode::InvalidRequest, "This address is a WebSocket. Connect to it with a WebSocket client.")
     })?;
+    app.take_slot_for_stream(&session, limits.concurrent_sessions_max).await?;
     let stream = socket::Stream { session: session.id, speaker, limits, state: state.clone() };
     let tasks = state.tasks.clone();
     Ok(upgrade

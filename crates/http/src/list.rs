@@ -1,0 +1,68 @@
+//! Lists: cursor pages (contract section 10), the same for every kind of object.
+
+use std::str::FromStr;
+
+use kallglot_storage::{Cursor, Page, PageRequest};
+use serde::Serialize;
+
+use crate::problem::Problem;
+
+/// A page as the API writes it.
+#[derive(Serialize)]
+pub(crate) struct List<T> {
+    object: &'static str,
+    data: Vec<T>,
+    has_more: bool,
+    url: &'static str,
+}
+
+impl<T> List<T> {
+    /// The page of the list at `url`, each item made by `body`.
+    pub(crate) fn of<I>(page: Page<I>, url: &'static str, body: impl FnMut(I) -> T) -> Self {
+        Self { object: "list", data: page.items.into_iter().map(body).collect(), has_more: page.has_more, url }
+    }
+}
+
+/// The pairs of a query string, percent-decoded.
+pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+/// 422 for a parameter that the request does not have.
+pub(crate) fn unknown_parameter(name: &str) -> Problem {
+    let message = format!("`{name}` is not a parameter of this request. Check its spelling.");
+    Problem::invalid(name, message)
+}
+
+/// `limit`: 1 to 100.
+pub(crate) fn limit(value: &str) -> Result<u32, Problem> {
+    value
+        .parse()
+        .ok()
+        .filter(|limit| (1..=PageRequest::<()>::LIMIT_MAX).contains(limit))
+        .ok_or_else(|| Problem::invalid("limit", "`limit` must be 1 to 100."))
+}
+
+/// The page that a query asks for; `what` names the objects: "a session".
+pub(crate) fn page<Id: FromStr>(query: Option<&str>, what: &str) -> Result<PageRequest<Id>, Problem> {
+    let mut page = PageRequest::newest(20);
+    for (name, value) in query_pairs(query.unwrap_or("")) {
+        let id = || {
+            let message = format!("`{name}` must be the id of {what}.");
+            value.parse::<Id>().map_err(|_| Problem::invalid(&name, message))
+        };
+        let cursor = match name.as_str() {
+            "limit" => {
+                page.limit = limit(&value)?;
+                continue;
+            }
+            "starting_after" => Cursor::StartingAfter(id()?),
+            "ending_before" => Cursor::EndingBefore(id()?),
+            _ => return Err(unknown_parameter(&name)),
+        };
+        if page.cursor.replace(cursor).is_some() {
+            return Err(Problem::invalid(&name, "Send one of `starting_after` and `ending_before`, once."));
+        }
+    }
+    Ok(page)
+}

@@ -1,0 +1,47 @@
+//! Ids: a prefix and 22 letters and digits ([`kallglot_core::id`]).
+
+use kallglot_core::id::{ApiKeyId, AuditId, OrganizationId, RequestId, SegmentId, SessionId};
+use serde_json::{Value, json};
+
+/// The id of an example; ids sort by their time.
+fn id(prefix: &str) -> Value {
+    json!({ "type": "string", "pattern": format!("^{prefix}[0-9A-Za-z]{{22}}$"), "examples": [format!("{prefix}02kcvxLD3mcqFX1EhuPLpS")] })
+}
+
+fn or_null(mut id: Value) -> Value {
+    id["type"] = json!(["string", "null"]);
+    id
+}
+
+fn described(mut id: Value, description: &str) -> Value {
+    id["description"] = description.into();
+    id
+}
+
+pub(crate) fn session() -> Value {
+    described(id(SessionId::PREFIX), "The session's id.")
+}
+
+pub(crate) fn segment() -> Value {
+    described(id(SegmentId::PREFIX), "The id of the utterance: the same in its partial and its final text.")
+}
+
+pub(crate) fn api_key() -> Value {
+    described(id(ApiKeyId::PREFIX), "The API key's id. It is not its secret, and a rotation keeps it.")
+}
+
+pub(crate) fn organization() -> Value {
+    described(id(OrganizationId::PREFIX), "The organization's id.")
+}
+
+pub(crate) fn request() -> Value {
+    described(id(RequestId::PREFIX), "The request's id, as in `X-Request-ID`.")
+}
+
+pub(crate) fn request_or_null(description: &str) -> Value {
+    described(or_null(request()), description)
+}
+
+pub(crate) fn audit_entry() -> Value {
+    described(id(AuditId::PREFIX), "The entry's id.")
+}
