@@ -12,10 +12,11 @@ wrk_run() { # SECONDS CONNECTIONS SCRIPT SERVER_PID URL ADDED_JSON [wrk options]
     options+=("$1")
     shift
   done
-  result=$(GATE_WRK=$here/wrk taskset --cpu-list "$load_cores" wrk --threads 1 --connections "$connections" \
+  # What begins this run's idempotency keys: a time, so that no two runs have the same.
+  result=$(GATE_WRK=$here/wrk GATE_RUN=$EPOCHREALTIME taskset --cpu-list "$load_cores" wrk --threads 1 --connections "$connections" \
     --duration "${seconds}s" --timeout 10s --script "$here/wrk/$script.lua" "${options[@]}" "$url" "$@" | tail -n 1)
   cpu_after_ms=$(cpu_ms "$pid")
-  [[ $result == {*} ]] || die "wrk says: $result"
+  [[ $result == '{'*'}' ]] || die "wrk says: $result"
   jq --compact-output --argjson added "$added" --argjson cpu "$((cpu_after_ms - cpu_before_ms))" \
     '. + {cpu_percent: ($cpu / .seconds / 10)} + $added' <<<"$result"
 }

@@ -19,6 +19,8 @@ use crate::random::Repeatable;
 
 /// How often a few requests are sent.
 const TICK: Duration = Duration::from_millis(5);
+/// Where the flood's addresses begin.
+const FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 /// Longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
@@ -36,9 +38,12 @@ pub(crate) struct FloodArgs {
     /// For how long, in seconds
     #[arg(long)]
     seconds: u64,
-    /// From how many addresses
-    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    /// From how many addresses; 0 for 127.0.0.1 alone
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=60_000))]
     addresses: u32,
+    /// Addresses before this one are left out
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    first_address: u32,
     /// Another seed makes other keys
     #[arg(long)]
     seed: u64,
@@ -63,7 +68,10 @@ async fn flood(args: &FloodArgs) -> Result<(), Failure> {
     // With few addresses still enough connections that none has to wait for the answer before.
     for number in 0..args.addresses.max(64) {
         let (sender, receiver) = mpsc::channel(2);
-        let from = source(number % args.addresses);
+        let from = match number.checked_rem(args.addresses) {
+            None => Ipv4Addr::LOCALHOST,
+            Some(number) => Ipv4Addr::from(u32::from(FIRST) + args.first_address + number),
+        };
         tasks.spawn(ask(args.address, from, args.path.clone(), Arc::clone(&random), receiver));
         senders.push(sender);
     }
@@ -109,14 +117,6 @@ async fn flood(args: &FloodArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// 127.0.0.1, then 127.1.0.1, 127.1.0.2 and so on.
-fn source(number: u32) -> Ipv4Addr {
-    match number {
-        0 => Ipv4Addr::LOCALHOST,
-        number => Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number),
-    }
-}
-
 /// One connection, made anew when it breaks: one request for each message.
 async fn ask(
     address: SocketAddr,
@@ -129,10 +129,8 @@ async fn ask(
     let mut connection = None;
     while receiver.recv().await.is_some() {
         let secret = Secret::new(Environment::Live, random.as_ref());
-        let text = format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\r\n",
-            secret.expose()
-        );
+        let text =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\r\n", secret.expose());
         let begun = Instant::now();
         match exchange(&mut connection, address, from, text.as_bytes()).await {
             Ok(status) => {

@@ -93,11 +93,7 @@ pub(crate) fn run(args: &KeysArgs) -> Result<(), Failure> {
 }
 
 /// The ids of the copies. What is stored of an organization's credits is copied along.
-fn copy_organizations(
-    connection: &Connection,
-    args: &KeysArgs,
-    random: &Repeatable,
-) -> Result<Vec<String>, Failure> {
+fn copy_organizations(connection: &Connection, args: &KeysArgs, random: &Repeatable) -> Result<Vec<String>, Failure> {
     let template = args.organization.to_string();
     let mut copy = connection.prepare(&copy_of(connection, "organizations", &["id"], "id")?)?;
     let mut copy_ledger =

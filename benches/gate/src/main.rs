@@ -3,8 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A measuring program, whose output is its figures.
 
 mod disk;
-mod floor;
 mod flood;
+mod floor;
 mod keys;
 mod random;
 

@@ -1,12 +1,12 @@
--- Creates sessions, each with an idempotency key of its own. Argument: what this run's keys begin with.
+-- Creates sessions, each with an idempotency key of its own: GATE_RUN, which differs in each run, and a number.
 
 dofile(os.getenv("GATE_WRK") .. "/report.lua")
 
 local before, after, count = "", "", 0
 
-function init(arguments)
+function init()
   local body = '{"mode":"bidirectional_translation","source_language":"en","target_language":"es"}'
-  local headers = { ["Content-Type"] = "application/json", ["Idempotency-Key"] = arguments[1] .. "-@@@" }
+  local headers = { ["Content-Type"] = "application/json", ["Idempotency-Key"] = os.getenv("GATE_RUN") .. "-@@@" }
   for name, value in pairs(wrk.headers) do
     headers[name] = value
   end
