@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use kallglot_core::api_key::{Pepper, Peppers};
 use kallglot_core::clock::Clock;
 use kallglot_core::random::RandomSource;
 
@@ -95,6 +96,35 @@ pub(crate) fn secret(data_dir: &Path, name: &str) -> Result<[u8; 32], SecretErro
     }
     let text = fs::read_to_string(&path).map_err(failed(&path))?;
     parse(text.trim()).ok_or_else(|| SecretError::Damaged { path: path.display().to_string() })
+}
+
+/// The peppers of the data folder, made when missing. The file has one line per pepper, the newest first: its number and 64 hexadecimal
+/// digits. A line with the digits alone is number 1.
+pub(crate) fn peppers(data_dir: &Path) -> Result<Peppers, SecretError> {
+    let path = data_dir.join("secrets").join("pepper");
+    if !path.exists() {
+        secret(data_dir, "pepper")?;
+    }
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(&path).map_err(|source| SecretError::Io { path: shown.clone(), source })?;
+    parse_peppers(&text).ok_or(SecretError::Damaged { path: shown })
+}
+
+fn parse_peppers(text: &str) -> Option<Peppers> {
+    let mut peppers = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (number, digits) = match line.split_once(' ') {
+            Some((number, digits)) => (number.parse().ok()?, digits.trim()),
+            None => (1, line),
+        };
+        peppers.push(Pepper::new(number, parse(digits)?));
+    }
+    // The newest has the largest number, so a number is never given twice.
+    if !peppers.is_sorted_by(|newer, older| newer.number() > older.number()) {
+        return None;
+    }
+    let mut peppers = peppers.into_iter();
+    Some(Peppers::new(peppers.next()?, peppers.collect()))
 }
 
 fn parse(text: &str) -> Option<[u8; 32]> {
