@@ -1,49 +1,105 @@
-//! How many sessions a second can be created durably, by how many concurrent writers.
+//! How many sessions a second can be created durably, by how many concurrent callers: as `POST /v1/sessions` does it, each with an
+//! idempotency key, a credit, and an event.
 //!
-//! `cargo run --release -p kallglot-storage-sqlite --example write_rate [folder]`: the folder decides which disk is measured.
-//! Meanwhile a second opening of the same database, as the command line has it, does one write after another: it must not starve.
+//! `cargo run --release -p kallglot-storage-sqlite --example write_rate [folder [callers]…]`: the folder decides which disk is
+//! measured. With callers 0, a second opening of the same database, as the command line has it, does one write after another beside
+//! 256 callers: it must not starve.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // A measuring program, whose output is its figures.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kallglot_storage::conformance::example::{TENANT, begin, session};
-use kallglot_storage::{OrganizationRepository as _, SessionRepository as _, Storage as _};
+use kallglot_core::event::EventType;
+use kallglot_core::id::{ApiKeyId, EventId, OrganizationId, RequestId};
+use kallglot_core::session::{Environment, Tenant};
+use kallglot_storage::conformance::example::{answer, at, change, event, key, new_session, organization, secret};
+use kallglot_storage::{
+    CreateSession, KeyRepository as _, NewSession, OrganizationRepository as _, OrganizationUpdate,
+    SessionRepository as _, Storage as _,
+};
 use kallglot_storage_sqlite::{FILE_NAME, SqliteStorage};
 
 const MEASURED: Duration = Duration::from_secs(5);
+const ORGANIZATIONS: u64 = 100;
 
 #[tokio::main]
 async fn main() {
-    let parent = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let mut arguments = std::env::args_os().skip(1);
+    let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let mut callers: Vec<usize> = arguments.map(|number| number.to_str().unwrap().parse().unwrap()).collect();
+    if callers.is_empty() {
+        callers = vec![1, 32, 128, 256, 512, 0];
+    }
     println!("durable session creations on {}, {} s each", parent.display(), MEASURED.as_secs());
-    println!("                                                    the command line's writes meanwhile");
-    println!("writers   sessions/s   median ms   p99 ms   max ms   number   median ms    max ms");
-    for (writers, with_command_line) in [(1, false), (32, false), (256, false), (1024, false), (1, true), (256, true)] {
-        measure(&parent, writers, with_command_line).await;
+    println!("                                                       the command line's writes meanwhile");
+    println!("callers   sessions/s   median ms   p99 ms   max ms   cpu us/session   number   median ms   max ms");
+    for callers in callers {
+        match callers {
+            0 => measure(&parent, 256, true).await,
+            _ => measure(&parent, callers, false).await,
+        }
     }
 }
 
-async fn measure(parent: &std::path::Path, writers: usize, with_command_line: bool) {
+/// Request `number`, of one organization of many.
+fn request(number: u64) -> NewSession {
+    let owner = u128::from(number % ORGANIZATIONS) + 1;
+    let tenant = Tenant { organization: OrganizationId::from_bits(owner), environment: Environment::Live };
+    // Ids as they are in life: the time, then chance.
+    let chance = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 48;
+    let bits = u128::from(1_750_000_000_000 + number / 20) << 80 | chance;
+    let mut new = new_session(bits);
+    new.session.tenant = tenant;
+    new.session.created_by = ApiKeyId::from_bits(owner);
+    new.session.vocabulary = Default::default();
+    new.credits = 1;
+    new.request = RequestId::from_bits(bits);
+    for (event, event_type) in
+        [(&mut new.event, EventType::SessionCreated), (&mut new.low_credits_event, EventType::CreditsLow)]
+    {
+        *event = self::event(event_type, &new.session.id.to_string());
+        (event.id, event.organization, event.environment) =
+            (EventId::from_bits(bits), tenant.organization, tenant.environment);
+        event.detail = BTreeMap::new();
+    }
+    let mut answer = answer(&format!("{:032x}", chance.wrapping_mul(0x2545_f491_4f6c_dd1d)), number.into(), at(10));
+    answer.request = new.request;
+    answer.sealed_body = vec![7; 700];
+    new.idempotency = Some(answer);
+    new
+}
+
+async fn begin(storage: &SqliteStorage) {
+    for owner in 1..=u128::from(ORGANIZATIONS) {
+        storage.create_organization(&organization(owner), 1_000_000_000, &change(owner, 1)).await.unwrap();
+        let mut key = key(owner);
+        (key.organization, key.environment) = (OrganizationId::from_bits(owner), Environment::Live);
+        storage.create_key(&key, &secret(owner as u8), None, &change(owner + 1000, 1)).await.unwrap();
+    }
+}
+
+async fn measure(parent: &Path, callers: usize, with_command_line: bool) {
     let folder = tempfile::tempdir_in(parent).unwrap();
     let storage = Arc::new(SqliteStorage::open(folder.path()).unwrap());
-    begin(storage.as_ref()).await;
+    begin(&storage).await;
     let next = Arc::new(AtomicU64::new(0));
-    let start = Instant::now();
-    let tasks: Vec<_> = (0..writers)
+    let (start, cpu) = (Instant::now(), cpu_time());
+    let tasks: Vec<_> = (0..callers)
         .map(|_| {
             let (storage, next) = (Arc::clone(&storage), Arc::clone(&next));
             tokio::spawn(async move {
                 let mut waits = Vec::new();
                 while start.elapsed() < MEASURED {
-                    let mut new = session(u128::from(next.fetch_add(1, Ordering::Relaxed)));
-                    new.vocabulary = Default::default();
+                    let new = request(next.fetch_add(1, Ordering::Relaxed));
                     let begun = Instant::now();
-                    storage.create_session(&new).await.unwrap();
+                    let created = storage.create_session(&new).await.unwrap();
                     waits.push(begun.elapsed());
+                    assert!(matches!(created, CreateSession::Created(Some(_))), "{created:?}");
                 }
                 waits
             })
@@ -55,7 +111,10 @@ async fn measure(parent: &std::path::Path, writers: usize, with_command_line: bo
         while start.elapsed() < MEASURED {
             let begun = Instant::now();
             // Each time another value: SQLite does not write what is already there.
-            storage.set_active(TENANT.organization, command_line.len() % 2 == 0).await.unwrap();
+            let number = command_line.len() as u32;
+            let update = OrganizationUpdate { low_credits_threshold: Some(number), ..OrganizationUpdate::default() };
+            let change = change(10_000 + u128::from(number), 5);
+            storage.update_organization(OrganizationId::from_bits(1), &update, &change).await.unwrap();
             command_line.push(begun.elapsed());
         }
         storage.close().await.unwrap();
@@ -64,23 +123,40 @@ async fn measure(parent: &std::path::Path, writers: usize, with_command_line: bo
     for task in tasks {
         waits.extend(task.await.unwrap());
     }
-    let seconds = start.elapsed().as_secs_f64();
-    let rate = waits.len() as f64 / seconds;
-    let stored_expected = waits.len();
+    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_time() - cpu);
+    let created = waits.len();
     let [median, p99, max] = quantiles_ms(waits);
-    print!("{writers:7}   {rate:10.0}   {median:9.2}   {p99:6.2}   {max:6.2}");
+    let (rate, cpu_us) = (created as f64 / seconds, cpu.as_secs_f64() * 1e6 / created as f64);
+    print!("{callers:7}   {rate:10.0}   {median:9.2}   {p99:6.2}   {max:6.2}   {cpu_us:14.1}");
     if with_command_line {
         let number = command_line.len();
         let [median, _, max] = quantiles_ms(command_line);
-        print!("   {number:6}   {median:9.2}   {max:7.2}");
+        print!("   {number:6}   {median:9.2}   {max:6.2}");
     }
     println!();
-    assert!(storage.session(TENANT, session(0).id).await.unwrap().is_some());
+    assert!(storage.session(request(0).session.tenant, request(0).session.id).await.unwrap().is_some());
+    let granted =
+        storage.grant_credits(OrganizationId::from_bits(1), NonZeroU32::MIN, &change(9_000, 9)).await.unwrap();
+    assert!(granted.is_some());
     storage.close().await.unwrap();
-    let stored: i64 = rusqlite::Connection::open(folder.path().join(FILE_NAME))
-        .and_then(|file| file.query_row("SELECT count(*) FROM sessions", (), |row| row.get(0)))
-        .unwrap();
-    assert_eq!(stored as usize, stored_expected, "every acknowledged session is there");
+    let file = rusqlite::Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    for (what, sql) in [
+        ("session", "SELECT count(*) FROM sessions"),
+        ("spend", "SELECT -sum(amount) FROM credit_ledger WHERE kind = 'spend'"),
+        ("event", "SELECT count(*) FROM outbox WHERE type = 'session.created'"),
+        ("answer", "SELECT count(*) FROM idempotency_answers"),
+    ] {
+        let stored: i64 = file.query_row(sql, (), |row| row.get(0)).unwrap();
+        assert_eq!(stored as usize, created, "every acknowledged {what} is there");
+    }
+}
+
+/// What this process has used of the processors, all threads together.
+fn cpu_time() -> Duration {
+    // User and system time in ticks of 10 ms: fields 14 and 15, counted after the name in parentheses, which may hold anything.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().skip(11).take(2);
+    Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
 }
 
 /// Median, 99th percentile and maximum, in ms.

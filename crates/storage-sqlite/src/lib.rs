@@ -18,6 +18,8 @@ mod reader;
 mod row;
 mod session;
 mod turn;
+#[cfg(test)]
+mod upgrade;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kallglot_storage::conformance::example::{TENANT, begin, hash, session};
+use kallglot_storage::conformance::example::{TENANT, begin, hash, new_session, session};
 use kallglot_storage::{KeyRepository as _, SessionRepository as _, Storage as _, StorageError};
 use kallglot_storage_sqlite::{FILE_NAME, OpenError, SqliteStorage};
 use rusqlite::Connection;
@@ -10,7 +10,7 @@ use rusqlite::Connection;
 async fn closed_database(folder: &Path) -> Connection {
     let storage = SqliteStorage::open(folder).expect("a new database");
     begin(&storage).await;
-    storage.create_session(&session(1)).await.expect("stored");
+    storage.create_session(&new_session(1)).await.expect("stored");
     storage.close().await.expect("stored");
     Connection::open(folder.join(FILE_NAME)).expect("the file")
 }

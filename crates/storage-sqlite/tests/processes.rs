@@ -2,44 +2,56 @@
 //!
 //! The other processes are this test binary again, run with the one test that is marked as their work.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::join_all;
+use kallglot_core::credit::LedgerKind;
+use kallglot_core::event::EventType;
 use kallglot_core::id::SessionId;
-use kallglot_storage::conformance::example::{TENANT, begin, key, session, turn};
+use kallglot_storage::conformance::example::{
+    TENANT, answer, at, begin, begin_with_credits, change, key, new_session, turn,
+};
 use kallglot_storage::{
-    KeyRepository as _, KeyUpdate, OrganizationRepository as _, SessionRepository as _, Storage as _,
-    TurnRepository as _,
+    CreateSession, IdempotencyRepository as _, KeyRepository as _, KeyUpdate, LogRepository as _, NewSession,
+    OrganizationRepository as _, SessionRepository as _, Storage as _, TurnRepository as _,
 };
 use kallglot_storage_sqlite::{FILE_NAME, SqliteStorage};
 
 const FOLDER: &str = "KALLGLOT_TEST_FOLDER";
-const FIRST: &str = "KALLGLOT_TEST_FIRST_SEGMENT";
-const COUNT: &str = "KALLGLOT_TEST_SEGMENTS";
+const FIRST: &str = "KALLGLOT_TEST_FIRST";
+const COUNT: &str = "KALLGLOT_TEST_COUNT";
 const WRITERS: u32 = 16;
 const SESSION: SessionId = SessionId::from_bits(1);
 
-/// What the other process does: appends `COUNT` turns to session 1, numbered from `FIRST`, several at once, and says so on stdout
-/// each time that one was acknowledged.
-#[test]
-#[ignore = "run by the tests here as another process"]
-fn append_turns_as_another_process() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
+/// What another process is told to do: where, and with which numbers.
+struct Task {
+    folder: String,
+    first: u32,
+    count: u32,
+}
+
+/// The task of this process; none when it is not another process.
+fn task() -> Option<Task> {
+    let folder = std::env::var(FOLDER).ok()?;
     let number = |name| std::env::var(name).expect("set by the parent").parse::<u32>().expect("a number");
-    let (first, count) = (number(FIRST), number(COUNT));
-    let storage = SqliteStorage::open(Path::new(&folder)).expect("the parent's database");
+    Some(Task { folder, first: number(FIRST), count: number(COUNT) })
+}
+
+/// Runs `work` with each number of the task, several at once.
+fn run(task: &Task, work: impl AsyncFn(&SqliteStorage, u32)) {
+    let storage = SqliteStorage::open(Path::new(&task.folder)).expect("the parent's database");
     let next = AtomicU32::new(0);
     let writer = async || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
+            if index >= task.count {
                 return;
             }
-            let stored = storage.append_turn(TENANT, SESSION, &turn(first + index)).await;
-            println!("acknowledged {} {}", first + index, stored.unwrap().unwrap().sequence);
+            work(&storage, task.first + index).await;
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -47,9 +59,42 @@ fn append_turns_as_another_process() {
     runtime.block_on(storage.close()).unwrap();
 }
 
-fn start_process(folder: &Path, first: u32, count: u32) -> Child {
+/// Appends turns to session 1 and says so on stdout each time that one was acknowledged.
+#[test]
+#[ignore = "run by the tests here as another process"]
+fn append_turns_as_another_process() {
+    let Some(task) = task() else { return };
+    run(&task, async |storage, number| {
+        let stored = storage.append_turn(TENANT, SESSION, &turn(number)).await;
+        println!("acknowledged {number} {}", stored.unwrap().unwrap().sequence);
+    });
+}
+
+/// A session for one credit; two neighbours are the same request to their client.
+fn paid_session(number: u32) -> NewSession {
+    let request = u128::from(number);
+    let key = format!("order {}", number / 2);
+    NewSession { credits: 1, idempotency: Some(answer(&key, request, at(10))), ..new_session(request) }
+}
+
+/// Makes sessions and says on stdout which one each request was answered with.
+#[test]
+#[ignore = "run by the tests here as another process"]
+fn create_sessions_as_another_process() {
+    let Some(task) = task() else { return };
+    run(&task, async |storage, number| {
+        let session = match storage.create_session(&paid_session(number)).await.unwrap() {
+            CreateSession::Created(Some(_)) => number.into(),
+            CreateSession::Known(answer) => answer.request.to_bits(),
+            other => panic!("{other:?}"),
+        };
+        println!("acknowledged {number} {session}");
+    });
+}
+
+fn start_process(work: &str, folder: &Path, first: u32, count: u32) -> Child {
     Command::new(std::env::current_exe().expect("this test's binary"))
-        .args(["--ignored", "--exact", "--nocapture", "append_turns_as_another_process"])
+        .args(["--ignored", "--exact", "--nocapture", work])
         .env(FOLDER, folder)
         .env(FIRST, first.to_string())
         .env(COUNT, count.to_string())
@@ -59,7 +104,7 @@ fn start_process(folder: &Path, first: u32, count: u32) -> Child {
         .expect("another process")
 }
 
-/// The next acknowledged (segment, place), or none at the end of the process's output. A line cut by the kill is no acknowledgement.
+/// The next acknowledged pair of numbers, or none at the end of the process's output. A line cut by the kill is no acknowledgement.
 fn acknowledged(lines: &mut impl BufRead) -> Option<(u32, u32)> {
     let mut line = String::new();
     loop {
@@ -71,31 +116,28 @@ fn acknowledged(lines: &mut impl BufRead) -> Option<(u32, u32)> {
         let Some((_, numbers)) = line.strip_suffix('\n').and_then(|line| line.split_once("acknowledged ")) else {
             continue;
         };
-        let (segment, place) = numbers.split_once(' ').expect("two numbers");
-        return Some((segment.parse().expect("a segment"), place.parse().expect("a place")));
+        let (one, other) = numbers.split_once(' ').expect("two numbers");
+        return Some((one.parse().expect("a number"), other.parse().expect("a number")));
     }
 }
 
 async fn new_database(folder: &Path) -> SqliteStorage {
     let storage = SqliteStorage::open(folder).expect("a new database");
     begin(&storage).await;
-    storage.create_session(&session(1)).await.expect("stored");
+    storage.create_session(&new_session(1)).await.expect("stored");
     storage
 }
 
-#[tokio::test]
-async fn what_was_acknowledged_survives_kill_9() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    new_database(folder.path()).await.close().await.unwrap();
-    let mut expected = Vec::new();
-    // Each process is killed a little later than the one before, wherever it is then; whole groups are in flight all the time.
+/// Starts a process several times and kills it each time a little later than before, wherever it is then; whole groups are in
+/// flight all the time. Answers with all that was acknowledged.
+fn kill_again_and_again(work: &str, folder: &Path, first: impl Fn(u32) -> u32) -> Vec<(u32, u32)> {
+    let mut all = Vec::new();
     for (round, kill_after) in [1, 17, 60, 211, 400].into_iter().enumerate() {
-        let first = 1_000_000 * (round as u32 + 1);
-        let mut process = start_process(folder.path(), first, 900_000);
+        let mut process = start_process(work, folder, first(round as u32), 900_000);
         let mut lines = BufReader::new(process.stdout.take().expect("piped"));
         let mut seen = 0;
         while let Some(acknowledgement) = acknowledged(&mut lines) {
-            expected.push(acknowledgement);
+            all.push(acknowledgement);
             seen += 1;
             if seen == kill_after {
                 process.kill().expect("SIGKILL");
@@ -104,6 +146,21 @@ async fn what_was_acknowledged_survives_kill_9() {
         assert!(!process.wait().expect("its end").success(), "it was killed, it did not finish");
         assert!(seen >= kill_after, "{seen}");
     }
+    all
+}
+
+fn assert_sound(folder: &Path) {
+    let connection = rusqlite::Connection::open(folder.join(FILE_NAME)).expect("the file");
+    let verdict: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).expect("a verdict");
+    assert_eq!(verdict, "ok");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_9() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    new_database(folder.path()).await.close().await.unwrap();
+    let expected =
+        kill_again_and_again("append_turns_as_another_process", folder.path(), |round| 1_000_000 * (round + 1));
 
     let storage = SqliteStorage::open(folder.path()).expect("the database after the kills");
     let turns = storage.turns(TENANT, SESSION, 0, u32::MAX).await.unwrap().unwrap();
@@ -114,9 +171,75 @@ async fn what_was_acknowledged_survives_kill_9() {
         assert_eq!(turn.sequence as usize, index + 1, "no holes");
     }
     storage.close().await.unwrap();
-    let connection = rusqlite::Connection::open(folder.path().join(FILE_NAME)).expect("the file");
-    let verdict: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).expect("a verdict");
-    assert_eq!(verdict, "ok");
+    assert_sound(folder.path());
+}
+
+#[tokio::test]
+async fn a_session_its_spend_its_event_and_its_answer_survive_kill_9_together() {
+    const CREDITS: u32 = 1_000_000;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let storage = SqliteStorage::open(folder.path()).expect("a new database");
+    let granted = begin_with_credits(&storage, CREDITS).await;
+    let begun = storage.events(0, 1000).await.unwrap().last().expect("the key's creation").0;
+    storage.close().await.unwrap();
+    // Each process begins where the first one did, as clients do that ask again, so it meets what the ones before have left.
+    let acknowledged = kill_again_and_again("create_sessions_as_another_process", folder.path(), |_| 1000);
+
+    let storage = SqliteStorage::open(folder.path()).expect("the database after the kills");
+    for (number, session) in acknowledged {
+        assert_eq!(number / 2, session / 2, "the session of the same request");
+        let stored = storage.session(TENANT, SessionId::from_bits(session.into())).await.unwrap();
+        assert_eq!(stored, Some(paid_session(session).session));
+    }
+
+    let mut sessions = Vec::new();
+    while let page = storage.open_sessions(sessions.last().copied(), 1000).await.unwrap()
+        && !page.is_empty()
+    {
+        sessions.extend(page.iter().map(|session| session.id));
+    }
+    let orders: BTreeSet<u128> = sessions.iter().map(|id| id.to_bits() / 2).collect();
+    assert_eq!(orders.len(), sessions.len(), "no idempotency key gives two sessions");
+
+    let mut ledger = Vec::new();
+    while let part =
+        storage.ledger(TENANT.organization, ledger.last().map_or(0, |(place, _)| *place), 1000).await.unwrap()
+        && !part.is_empty()
+    {
+        ledger.extend(part.into_iter().map(|entry| (entry.sequence, entry)));
+    }
+    let mut balance = 0;
+    for (_, entry) in &ledger {
+        balance += entry.amount;
+        assert_eq!(entry.balance_after, balance);
+    }
+    assert_eq!(balance, i64::from(CREDITS) - sessions.len() as i64, "the ledger's sum fits the sessions");
+    assert_eq!(storage.credit_balance(TENANT.organization).await.unwrap().unwrap().remaining, balance);
+    assert_eq!(ledger[0].0, granted.sequence);
+    let spends = ledger.iter().map(|(_, entry)| entry).filter(|entry| entry.kind == LedgerKind::Spend);
+    let paid_for: BTreeSet<String> = spends.map(|entry| entry.object.clone().expect("a session")).collect();
+    let made: BTreeSet<String> = sessions.iter().map(ToString::to_string).collect();
+    assert_eq!(paid_for, made);
+
+    let (mut told, mut place) = (BTreeSet::new(), begun);
+    while let part = storage.events(place, 1000).await.unwrap()
+        && let Some((last, _)) = part.last()
+    {
+        place = *last;
+        for (_, event) in part {
+            assert_eq!(event.event_type, EventType::SessionCreated);
+            assert!(told.insert(event.object), "each is told once");
+        }
+    }
+    assert_eq!(told, made);
+    for id in sessions {
+        let number = u32::try_from(id.to_bits()).expect("a number of ours");
+        let answer = paid_session(number).idempotency.expect("an answer");
+        let stored = storage.answer(TENANT, &answer.key, at(11)).await.unwrap().expect("the answer");
+        assert_eq!(stored.request.to_bits(), id.to_bits());
+    }
+    storage.close().await.unwrap();
+    assert_sound(folder.path());
 }
 
 #[tokio::test]
@@ -124,7 +247,8 @@ async fn processes_that_write_at_once_lose_nothing() {
     const EACH: u32 = 150;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let storage = new_database(folder.path()).await;
-    let mut processes = [start_process(folder.path(), 10_000, EACH), start_process(folder.path(), 20_000, EACH)];
+    let mut processes =
+        [10_000, 20_000].map(|first| start_process("append_turns_as_another_process", folder.path(), first, EACH));
     for number in 1..=EACH {
         storage.append_turn(TENANT, SESSION, &turn(number)).await.unwrap();
     }
@@ -151,12 +275,12 @@ async fn another_process_is_noticed_and_its_update_kept() {
 
     let id = key(1).id;
     let rename = KeyUpdate { name: Some("renamed".into()), ..KeyUpdate::default() };
-    command_line.update_key(TENANT, id, &rename).await.unwrap();
+    command_line.update_key(TENANT, id, &rename, &change(10, 5)).await.unwrap();
     let after = server.changes().await.unwrap();
     assert_ne!(after, before);
 
     let limit = KeyUpdate { requests_per_minute_max: Some(Some(7)), ..KeyUpdate::default() };
-    server.update_key(TENANT, id, &limit).await.unwrap();
+    server.update_key(TENANT, id, &limit, &change(11, 5)).await.unwrap();
     assert_eq!(server.changes().await.unwrap(), after, "its own change does not count");
     let both = command_line.key(TENANT, id).await.unwrap().unwrap();
     assert_eq!((both.name.as_str(), both.requests_per_minute_max), ("renamed", Some(7)));

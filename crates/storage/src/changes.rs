@@ -47,10 +47,10 @@ fn spaced<T: ToString>(items: &[T]) -> String {
 /// A summary: the whole may be megabytes.
 fn vocabulary_text(vocabulary: &Vocabulary) -> String {
     let languages = vocabulary.languages.iter().map(|(tag, expectation)| {
-        let only = if expectation.phrases_only { " only" } else { "" };
-        format!("{tag}: {} phrases{only}, {} words", expectation.phrases.len(), expectation.words.len())
+        let only = if expectation.phrases_only { " and no others" } else { "" };
+        format!("{tag} (phrases: {}{only}, words: {})", expectation.phrases.len(), expectation.words.len())
     });
-    languages.collect::<Vec<_>>().join("; ")
+    languages.collect::<Vec<_>>().join(" ")
 }
 
 /// What is different about an organization; everything that is set when there was none before.

@@ -6,13 +6,21 @@
 // Test code, in a library only so that every backend can run it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
+mod credits;
 pub mod example;
+mod gate;
+mod idempotency;
 mod keys;
+mod log;
 mod organizations;
 mod sessions;
 mod turns;
 
+pub use credits::*;
+pub use gate::*;
+pub use idempotency::*;
 pub use keys::*;
+pub use log::*;
 pub use organizations::*;
 pub use sessions::*;
 pub use turns::*;
@@ -26,7 +34,6 @@ macro_rules! conformance_suite {
             organizations_are_changed_one_property_at_a_time,
             organizations_are_listed_newest_first,
             an_unknown_organization_is_none,
-            credits_are_the_sum_of_what_was_granted,
             a_key_is_found_by_its_secret_with_its_organization,
             a_key_is_a_stranger_to_other_tenants,
             a_key_needs_its_organization_and_its_own_hash,
@@ -34,16 +41,45 @@ macro_rules! conformance_suite {
             a_rotated_key_has_two_secrets,
             a_second_rotation_never_prolongs_an_older_secret,
             a_revoked_key_stays_revoked,
-            closed_streams_are_told_once_and_in_order,
             last_use_only_moves_forward,
+            who_still_uses_the_old_secret_is_seen,
+            uses_of_permissions_are_noted,
+            a_secret_can_be_hashed_anew,
+            only_secrets_that_let_somebody_in_count_for_their_pepper,
+            each_change_of_a_key_is_told,
+            each_change_of_an_organization_is_told,
+            spends_and_uses_are_not_told,
+            changes_are_told_in_order_and_in_parts,
+            forgotten_changes_are_told_as_lost,
+            a_leaked_key_is_revoked,
+            a_leaked_key_is_quarantined_until_that_is_lifted,
+            a_leaked_key_can_be_left_alone,
+            a_secret_that_was_replaced_cannot_kill_its_key,
+            credits_are_granted_and_spent_in_a_ledger,
+            exactly_as_many_sessions_as_credits,
+            what_costs_nothing_is_not_in_the_ledger,
+            low_credits_are_told_once_per_crossing,
+            what_was_used_is_counted_by_month,
+            the_same_request_is_done_once,
+            an_answer_comes_before_the_lack_of_credits,
+            many_requests_under_one_key_make_one_session,
+            tenants_have_their_own_idempotency_keys,
+            an_idempotency_key_is_new_after_a_day,
+            an_answer_is_kept_once,
+            a_key_is_made_once,
             a_session_is_kept_as_it_was_made,
             a_session_is_a_stranger_to_other_tenants,
             a_session_needs_its_key,
             a_session_goes_through_its_states,
             a_session_ends_once,
+            what_happens_to_a_session_is_told_once,
+            a_creation_that_fails_takes_nothing_with_it,
             two_ends_at_once_have_one_winner,
             sessions_are_listed_in_pages,
             idle_sessions_are_found_longest_idle_first,
+            open_sessions_are_found_in_pages,
+            own_changes_are_not_another_process,
+            after_closing_nothing_is_answered,
             turns_get_their_places_without_holes,
             a_turn_is_appended_once,
             turns_appended_at_once_have_no_holes,
@@ -51,8 +87,13 @@ macro_rules! conformance_suite {
             turns_are_strangers_to_other_tenants,
             lags_are_kept_and_replaced,
             stream_statistics_are_replaced,
-            own_changes_are_not_another_process,
-            after_closing_nothing_is_answered,
+            what_is_done_to_an_organization_is_in_its_audit_log,
+            what_is_done_to_a_key_is_in_its_audit_log,
+            what_is_done_to_a_key_is_told_as_events,
+            the_audit_log_is_read_in_pages,
+            events_are_read_in_parts,
+            request_blocks_are_found_by_time,
+            what_has_had_its_time_is_forgotten,
         }
     };
     (@cases $open:path, $($case:ident,)*) => {$(

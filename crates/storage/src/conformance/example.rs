@@ -1,18 +1,23 @@
 //! Values to store, made from small numbers.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use kallglot_core::Timestamp;
-use kallglot_core::api_key::{ApiKey, KeyHash};
+use kallglot_core::api_key::{ApiKey, KeyHash, StoredSecret};
+use kallglot_core::audit::{Change, Who};
+use kallglot_core::credit::CreditBalance;
 use kallglot_core::edition::Edition;
-use kallglot_core::id::{ApiKeyId, OrganizationId, SegmentId, SessionId};
-use kallglot_core::organization::Organization;
+use kallglot_core::event::{Event, EventType};
+use kallglot_core::id::{ApiKeyId, AuditId, EventId, OrganizationId, RequestId, SegmentId, SessionId};
+use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
+use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::session::{Environment, Mode, Session, SessionState, Speaker, Tenant, Translation};
 use kallglot_core::vocabulary::{Expectation, Vocabulary};
 
-use crate::{NewTurn, Storage};
+use crate::{NewAnswer, NewSession, NewTurn, Storage};
 
 /// `second` seconds after some time in 2025, and a fraction down to the microsecond.
 pub fn at(second: i64) -> Timestamp {
@@ -44,7 +49,20 @@ pub fn organization(number: u128) -> Organization {
         edition: Edition::One,
         engine: Some("classic".into()),
         vocabulary: vocabulary(),
+        leak_policy: LeakPolicy::Quarantine,
+        low_credits_threshold: 3,
         created_at: at(1),
+    }
+}
+
+/// A change made at `second` by key 1's request `number`; no two changes of one organization have the same number.
+pub fn change(number: u128, second: i64) -> Change {
+    Change {
+        id: AuditId::from_bits(number),
+        who: Who::Key(ApiKeyId::from_bits(1)),
+        address: Some("192.0.2.7".parse().unwrap()),
+        request: Some(RequestId::from_bits(number)),
+        at: at(second),
     }
 }
 
@@ -65,11 +83,18 @@ pub fn key(number: u128) -> ApiKey {
         revoked_at: None,
         last4: "aB3z".into(),
         old_secret_valid_until: None,
+        old_secret_last_used_at: None,
+        quarantined_at: None,
     }
 }
 
 pub fn hash(number: u8) -> KeyHash {
     KeyHash::from_bytes([number; 32])
+}
+
+/// The secret with `hash(number)` under pepper 1.
+pub fn secret(number: u8) -> StoredSecret {
+    StoredSecret { hash: hash(number), pepper: 1, last4: format!("{number:04}") }
 }
 
 /// Organization 1's test side, which owns the keys and sessions here.
@@ -95,7 +120,45 @@ pub fn session(number: u128) -> Session {
         metadata: BTreeMap::from([("order".into(), "№ 7 \"x\"".into())]),
         created_at: at(10),
         last_activity_at: at(10),
+        joinable_until: at(310),
         state: SessionState::Created,
+    }
+}
+
+/// An event of [`TENANT`] about something called `object`.
+pub fn event(event_type: EventType, object: &str) -> Event {
+    Event {
+        id: EventId::from_bits(7),
+        organization: TENANT.organization,
+        environment: TENANT.environment,
+        event_type,
+        object: object.into(),
+        detail: BTreeMap::from([("note".into(), "№ 7 \"x\"".into())]),
+        at: at(11),
+    }
+}
+
+/// What makes `session(number)` for nothing, without an idempotency key.
+pub fn new_session(number: u128) -> NewSession {
+    NewSession {
+        session: session(number),
+        request: RequestId::from_bits(number),
+        credits: 0,
+        event: event(EventType::SessionCreated, &SessionId::from_bits(number).to_string()),
+        low_credits_event: event(EventType::CreditsLow, &TENANT.organization.to_string()),
+        idempotency: None,
+    }
+}
+
+/// The answer to request `number` under an idempotency key.
+pub fn answer(key: &str, number: u128, at: Timestamp) -> NewAnswer {
+    NewAnswer {
+        key: IdempotencyKey::parse(key).unwrap(),
+        fingerprint: Fingerprint([number as u8; 32]),
+        request: RequestId::from_bits(number),
+        status: 201,
+        sealed_body: vec![0, 1, 2, 255],
+        at,
     }
 }
 
@@ -115,9 +178,16 @@ pub fn turn(number: u32) -> NewTurn {
     }
 }
 
-/// Organizations 1 and 2, and organization 1's key 1 with the secret `hash(1)`.
+/// Organizations 1 and 2 without credits, and organization 1's key 1 with `secret(1)`.
 pub async fn begin(storage: &impl Storage) {
-    storage.create_organization(&organization(1), 0).await.unwrap();
-    storage.create_organization(&organization(2), 0).await.unwrap();
-    storage.create_key(&key(1), &hash(1)).await.unwrap();
+    storage.create_organization(&organization(1), 0, &change(1, 1)).await.unwrap();
+    storage.create_organization(&organization(2), 0, &change(2, 1)).await.unwrap();
+    storage.create_key(&key(1), &secret(1), None, &change(3, 2)).await.unwrap();
+}
+
+/// Like [`begin`], then a grant of so many credits to organization 1. Answers with the balance.
+pub async fn begin_with_credits(storage: &impl Storage, credits: u32) -> CreditBalance {
+    begin(storage).await;
+    let credits = NonZeroU32::new(credits).unwrap();
+    storage.grant_credits(TENANT.organization, credits, &change(4, 3)).await.unwrap().unwrap()
 }

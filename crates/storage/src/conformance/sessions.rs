@@ -1,41 +1,50 @@
 //! What sessions promise.
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use kallglot_core::Timestamp;
+use kallglot_core::event::{Event, EventType};
 use kallglot_core::id::{ApiKeyId, SessionId};
 use kallglot_core::session::{EndReason, SessionState};
 
-use super::example::{STRANGERS, TENANT, at, begin, session};
-use crate::{Cursor, EndedSession, PageRequest, Storage, StorageError};
+use super::example::{STRANGERS, TENANT, answer, at, begin, begin_with_credits, event, new_session, session};
+use crate::{CreateSession, Cursor, EndedSession, PageRequest, Storage, StorageError};
 
 const SESSION: SessionId = SessionId::from_bits(1);
 
+fn start_event() -> Event {
+    event(EventType::SessionStarted, &SESSION.to_string())
+}
+
+fn end_event() -> Event {
+    event(EventType::SessionEnded, &SESSION.to_string())
+}
+
 pub async fn a_session_is_kept_as_it_was_made(storage: &impl Storage) {
     begin(storage).await;
-    storage.create_session(&session(1)).await.unwrap();
+    assert_eq!(storage.create_session(&new_session(1)).await, Ok(CreateSession::Created(None)));
     assert_eq!(storage.session(TENANT, SESSION).await.unwrap(), Some(session(1)));
     assert_eq!(storage.session_for_token_holder(SESSION).await.unwrap(), Some(session(1)));
-    let again = storage.create_session(&session(1)).await;
+    let again = storage.create_session(&new_session(1)).await;
     assert!(matches!(again, Err(StorageError::Conflict { .. })), "{again:?}");
 }
 
 pub async fn a_session_is_a_stranger_to_other_tenants(storage: &impl Storage) {
     begin(storage).await;
-    storage.create_session(&session(1)).await.unwrap();
+    storage.create_session(&new_session(1)).await.unwrap();
     for stranger in STRANGERS {
         assert_eq!(storage.session(stranger, SESSION).await.unwrap(), None);
         assert_eq!(storage.sessions(stranger, &PageRequest::newest(10)).await.unwrap().items, []);
         assert_eq!(storage.connect_session(stranger, SESSION, at(20)).await.unwrap(), None);
-        assert_eq!(storage.start_session(stranger, SESSION, at(20)).await.unwrap(), None);
-        assert_eq!(storage.end_session(stranger, SESSION, at(20), EndReason::Error).await.unwrap(), None);
+        assert_eq!(storage.start_session(stranger, SESSION, at(20), &start_event()).await.unwrap(), None);
+        assert_eq!(storage.end_session(stranger, SESSION, at(20), EndReason::Error, &end_event()).await.unwrap(), None);
     }
     assert_eq!(storage.session(TENANT, SESSION).await.unwrap(), Some(session(1)));
 }
 
 pub async fn a_session_needs_its_key(storage: &impl Storage) {
     begin(storage).await;
-    let mut keyless = session(1);
-    keyless.created_by = ApiKeyId::from_bits(9);
+    let mut keyless = new_session(1);
+    keyless.session.created_by = ApiKeyId::from_bits(9);
     let created = storage.create_session(&keyless).await;
     assert!(matches!(created, Err(StorageError::Conflict { .. })), "{created:?}");
     assert_eq!(storage.session_for_token_holder(SESSION).await.unwrap(), None);
@@ -43,17 +52,17 @@ pub async fn a_session_needs_its_key(storage: &impl Storage) {
 
 pub async fn a_session_goes_through_its_states(storage: &impl Storage) {
     begin(storage).await;
-    storage.create_session(&session(1)).await.unwrap();
+    storage.create_session(&new_session(1)).await.unwrap();
     let mut expected = session(1);
 
     (expected.state, expected.last_activity_at) = (SessionState::Active { started_at: None }, at(20));
     assert_eq!(storage.connect_session(TENANT, SESSION, at(20)).await.unwrap(), Some(expected.clone()));
 
     (expected.state, expected.last_activity_at) = (SessionState::Active { started_at: Some(at(21)) }, at(21));
-    assert_eq!(storage.start_session(TENANT, SESSION, at(21)).await.unwrap(), Some(expected.clone()));
+    assert_eq!(storage.start_session(TENANT, SESSION, at(21), &start_event()).await.unwrap(), Some(expected.clone()));
     expected.last_activity_at = at(22);
     assert_eq!(
-        storage.start_session(TENANT, SESSION, at(22)).await.unwrap(),
+        storage.start_session(TENANT, SESSION, at(22), &start_event()).await.unwrap(),
         Some(expected.clone()),
         "the first audio counts"
     );
@@ -71,28 +80,86 @@ pub async fn a_session_goes_through_its_states(storage: &impl Storage) {
 
 pub async fn a_session_ends_once(storage: &impl Storage) {
     begin(storage).await;
-    storage.create_session(&session(1)).await.unwrap();
-    storage.start_session(TENANT, SESSION, at(21)).await.unwrap();
+    storage.create_session(&new_session(1)).await.unwrap();
+    storage.start_session(TENANT, SESSION, at(21), &start_event()).await.unwrap();
 
     // Finer than a microsecond: answered as it will be read.
     let fine = Timestamp::new(at(40).as_second(), 123_456_789).unwrap();
-    let ended = storage.end_session(TENANT, SESSION, fine, EndReason::CustomerHangup).await.unwrap().unwrap();
+    let ended =
+        storage.end_session(TENANT, SESSION, fine, EndReason::CustomerHangup, &end_event()).await.unwrap().unwrap();
     assert!(ended.ended_now);
     let state = SessionState::Ended { started_at: Some(at(21)), ended_at: at(40), reason: EndReason::CustomerHangup };
     assert_eq!(ended.session.state, state);
 
-    let again = storage.end_session(TENANT, SESSION, at(50), EndReason::Timeout).await.unwrap();
+    let again = storage.end_session(TENANT, SESSION, at(50), EndReason::Timeout, &end_event()).await.unwrap();
     assert_eq!(again, Some(EndedSession { session: ended.session.clone(), ended_now: false }));
     assert_eq!(storage.connect_session(TENANT, SESSION, at(60)).await.unwrap(), Some(ended.session.clone()));
-    assert_eq!(storage.start_session(TENANT, SESSION, at(60)).await.unwrap(), Some(ended.session.clone()));
+    assert_eq!(
+        storage.start_session(TENANT, SESSION, at(60), &start_event()).await.unwrap(),
+        Some(ended.session.clone())
+    );
     storage.touch_sessions(&[(SESSION, at(60))]).await.unwrap();
     assert_eq!(storage.session(TENANT, SESSION).await.unwrap(), Some(ended.session));
 }
 
+pub async fn what_happens_to_a_session_is_told_once(storage: &impl Storage) {
+    begin(storage).await;
+    let before = storage.events(0, 100).await.unwrap().last().unwrap().0;
+    storage.create_session(&new_session(1)).await.unwrap();
+    storage.connect_session(TENANT, SESSION, at(20)).await.unwrap();
+    for second in [21, 22] {
+        storage.start_session(TENANT, SESSION, at(second), &start_event()).await.unwrap();
+    }
+    for second in [30, 31] {
+        storage.end_session(TENANT, SESSION, at(second), EndReason::Completed, &end_event()).await.unwrap();
+    }
+    storage.start_session(TENANT, SESSION, at(40), &start_event()).await.unwrap();
+    let events = storage.events(before, 100).await.unwrap();
+    let events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
+    assert_eq!(events, [new_session(1).event, start_event(), end_event()]);
+}
+
+pub async fn a_creation_that_fails_takes_nothing_with_it(storage: &impl Storage) {
+    begin_with_credits(storage, 10).await;
+    let paid = |number| {
+        let mut new = new_session(number);
+        new.credits = 1;
+        new.idempotency = Some(answer(&format!("order {number}"), number, at(10)));
+        new
+    };
+    storage.create_session(&paid(1)).await.unwrap();
+    let before = storage.events(0, 100).await.unwrap().last().unwrap().0;
+
+    // The same session again under another key, and a session of an unknown key, in the midst of good ones.
+    let mut taken = paid(1);
+    taken.idempotency = Some(answer("other", 9, at(10)));
+    let mut keyless = paid(5);
+    keyless.session.created_by = ApiKeyId::from_bits(9);
+    let all = [paid(2), taken, paid(3), keyless, paid(4)];
+    let created = join_all(all.iter().map(|new| storage.create_session(new))).await;
+    for (index, created) in created.iter().enumerate() {
+        match index {
+            1 | 3 => assert!(matches!(created, Err(StorageError::Conflict { .. })), "{created:?}"),
+            _ => assert!(matches!(created, Ok(CreateSession::Created(Some(_)))), "{created:?}"),
+        }
+    }
+
+    let sessions = storage.sessions(TENANT, &PageRequest::newest(10)).await.unwrap();
+    let numbers: Vec<u128> = sessions.items.iter().map(|session| session.id.to_bits()).collect();
+    assert_eq!(numbers, [4, 3, 2, 1]);
+    assert_eq!(storage.credit_balance(TENANT.organization).await.unwrap().unwrap().remaining, 6);
+    assert_eq!(storage.events(before, 100).await.unwrap().len(), 3);
+    for (new, kept) in all.iter().zip([true, false, true, false, true]) {
+        let key = &new.idempotency.as_ref().unwrap().key;
+        assert_eq!(storage.answer(TENANT, key, at(11)).await.unwrap().is_some(), kept, "{key}");
+    }
+}
+
 pub async fn two_ends_at_once_have_one_winner(storage: &impl Storage) {
     begin(storage).await;
-    storage.create_session(&session(1)).await.unwrap();
-    let end = |second, reason| storage.end_session(TENANT, SESSION, at(second), reason);
+    storage.create_session(&new_session(1)).await.unwrap();
+    let event = end_event();
+    let end = |second, reason| storage.end_session(TENANT, SESSION, at(second), reason, &event);
     let (a, b) = join(end(40, EndReason::Error), end(41, EndReason::Timeout)).await;
     let (a, b) = (a.unwrap().unwrap(), b.unwrap().unwrap());
     assert!(a.ended_now != b.ended_now, "{a:?} {b:?}");
@@ -102,7 +169,7 @@ pub async fn two_ends_at_once_have_one_winner(storage: &impl Storage) {
 pub async fn sessions_are_listed_in_pages(storage: &impl Storage) {
     begin(storage).await;
     for number in [4, 1, 5, 2, 3] {
-        storage.create_session(&session(number)).await.unwrap();
+        storage.create_session(&new_session(number)).await.unwrap();
     }
     let id = SessionId::from_bits;
     for (cursor, expected, has_more) in [
@@ -123,11 +190,11 @@ pub async fn sessions_are_listed_in_pages(storage: &impl Storage) {
 pub async fn idle_sessions_are_found_longest_idle_first(storage: &impl Storage) {
     begin(storage).await;
     for number in 1..=4 {
-        storage.create_session(&session(number)).await.unwrap();
+        storage.create_session(&new_session(number)).await.unwrap();
     }
     let id = SessionId::from_bits;
     storage.touch_sessions(&[(id(1), at(40)), (id(2), at(30)), (id(3), at(50))]).await.unwrap();
-    storage.end_session(TENANT, id(4), at(11), EndReason::Completed).await.unwrap();
+    storage.end_session(TENANT, id(4), at(11), EndReason::Completed, &end_event()).await.unwrap();
     let found = async |before, limit| {
         let sessions = storage.idle_sessions(before, limit).await.unwrap();
         sessions.iter().map(|session| session.id.to_bits()).collect::<Vec<_>>()
@@ -135,6 +202,24 @@ pub async fn idle_sessions_are_found_longest_idle_first(storage: &impl Storage) 
     assert_eq!(found(at(50), 10).await, [2, 1]);
     assert_eq!(found(at(50), 1).await, [2]);
     assert_eq!(found(at(30), 10).await, []);
+}
+
+pub async fn open_sessions_are_found_in_pages(storage: &impl Storage) {
+    begin(storage).await;
+    for number in [4, 1, 5, 2, 3] {
+        storage.create_session(&new_session(number)).await.unwrap();
+    }
+    let id = SessionId::from_bits;
+    storage.connect_session(TENANT, id(1), at(20)).await.unwrap();
+    storage.end_session(TENANT, id(3), at(20), EndReason::Completed, &end_event()).await.unwrap();
+    let found = async |after: Option<u128>, limit| {
+        let sessions = storage.open_sessions(after.map(id), limit).await.unwrap();
+        sessions.iter().map(|session| session.id.to_bits()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(None, 2).await, [1, 2]);
+    assert_eq!(found(Some(2), 2).await, [4, 5]);
+    assert_eq!(found(Some(3), 9).await, [4, 5], "the id needs not be open, nor exist");
+    assert_eq!(found(Some(5), 2).await, []);
 }
 
 pub async fn own_changes_are_not_another_process(storage: &impl Storage) {
@@ -149,6 +234,6 @@ pub async fn after_closing_nothing_is_answered(storage: &impl Storage) {
     storage.close().await.unwrap();
     let closed = storage.session(TENANT, SESSION).await;
     assert!(matches!(closed, Err(StorageError::Unavailable { .. })), "{closed:?}");
-    let closed = storage.create_session(&session(1)).await;
+    let closed = storage.create_session(&new_session(1)).await;
     assert!(matches!(closed, Err(StorageError::Unavailable { .. })), "{closed:?}");
 }

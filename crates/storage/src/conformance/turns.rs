@@ -1,11 +1,12 @@
 //! What turns, lags and statistics promise.
 
 use futures_util::future::join_all;
+use kallglot_core::event::EventType;
 use kallglot_core::id::{SegmentId, SessionId};
 use kallglot_core::session::{EndReason, Speaker, UtteranceLag};
 use kallglot_core::stream_statistics::{PartyStatistics, StreamStatistics};
 
-use super::example::{STRANGERS, TENANT, at, begin, session, turn};
+use super::example::{STRANGERS, TENANT, at, begin, event, new_session, turn};
 use crate::{Storage, TURNS_PAGE_MAX};
 
 const SESSION: SessionId = SessionId::from_bits(1);
@@ -13,8 +14,8 @@ const UNKNOWN: SessionId = SessionId::from_bits(9);
 
 async fn with_session(storage: &impl Storage) {
     begin(storage).await;
-    storage.create_session(&session(1)).await.unwrap();
-    storage.create_session(&session(2)).await.unwrap();
+    storage.create_session(&new_session(1)).await.unwrap();
+    storage.create_session(&new_session(2)).await.unwrap();
 }
 
 pub async fn turns_get_their_places_without_holes(storage: &impl Storage) {
@@ -58,7 +59,8 @@ pub async fn turns_are_read_in_pages_and_after_the_end(storage: &impl Storage) {
     for number in 1..=3 {
         storage.append_turn(TENANT, SESSION, &turn(number)).await.unwrap();
     }
-    storage.end_session(TENANT, SESSION, at(99), EndReason::Completed).await.unwrap();
+    let ended = event(EventType::SessionEnded, "");
+    storage.end_session(TENANT, SESSION, at(99), EndReason::Completed, &ended).await.unwrap();
     let late = storage.append_turn(TENANT, SESSION, &turn(4)).await.unwrap();
     assert_eq!(late, Some(turn(4).at(4)), "the last words become final about the end");
 
