@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use ipnet::IpNet;
 use kallglot_core::api_key::ServerEnvironment;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -25,6 +26,11 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: String,
     environment: String,
+    pub(crate) hosts: std::collections::BTreeMap<String, String>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) connections_max: usize,
+    pub(crate) keys_cached_max: usize,
+    pub(crate) worker_threads: usize,
     pub(crate) shutdown_max_s: u32,
     pub(crate) log: LogConfig,
     pub(crate) session: SessionConfig,
@@ -141,12 +147,32 @@ impl Config {
         ServerEnvironment::parse(&self.environment).unwrap_or(ServerEnvironment::Any)
     }
 
+    /// Which keys are let in at which host name.
+    pub(crate) fn hosts(&self) -> std::collections::BTreeMap<String, ServerEnvironment> {
+        let environment = |name: &String| ServerEnvironment::parse(name).unwrap_or(ServerEnvironment::Any);
+        self.hosts.iter().map(|(host, name)| (host.to_ascii_lowercase(), environment(name))).collect()
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         let wrong = |key: &str, value: &dyn std::fmt::Display, allowed: &str| {
             Err(ConfigError(format!("`{key}` is {value}; it must be {allowed}.")))
         };
         if ServerEnvironment::parse(&self.environment).is_none() {
             return wrong("environment", &self.environment, "\"live\", \"test\" or \"any\"");
+        }
+        for (host, environment) in &self.hosts {
+            if ServerEnvironment::parse(environment).is_none() {
+                return wrong(&format!("hosts.{host}"), environment, "\"live\", \"test\" or \"any\"");
+            }
+        }
+        for (key, value, least, most) in [
+            ("connections_max", self.connections_max, 1, 1_000_000),
+            ("keys_cached_max", self.keys_cached_max, 100, 10_000_000),
+            ("worker_threads", self.worker_threads, 0, 1024),
+        ] {
+            if !(least..=most).contains(&value) {
+                return wrong(key, &value, &format!("{least} to {most}"));
+            }
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             return wrong("log.format", &self.log.format, "\"text\" or \"json\"");

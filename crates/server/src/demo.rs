@@ -16,7 +16,6 @@ use std::time::Duration;
 use clap::Parser;
 use kallglot_audio::{SAMPLES_PER_MS, wav};
 use kallglot_client::{Client, Expectation, Secret, TranscriptFormat};
-use kallglot_core::api_key::Pepper;
 use kallglot_core::session::{Mode, Speaker};
 use serde_json::{Value, json};
 
@@ -231,7 +230,7 @@ async fn administer(running: &Running, words: &[&str]) -> Result<Value, CallErro
     let mut out = Vec::new();
     let mut context = Context {
         storage: running.storage.as_ref(),
-        pepper: &Pepper::new(running.pepper),
+        peppers: &running.peppers(),
         clock: &SystemClock,
         random: &SystemRandom,
         json: true,

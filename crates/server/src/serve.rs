@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use kallglot_app::live::Hub;
 use kallglot_app::live::hub::LiveDependencies;
-use kallglot_app::{App, AppConfig, upkeep};
-use kallglot_core::api_key::Pepper;
+use kallglot_app::seal::Seal;
+use kallglot_app::{App, AppConfig, Parts, upkeep};
+use kallglot_cluster::memory::Memory;
+use kallglot_core::api_key::Peppers;
 use kallglot_core::stream_token::StreamTokenSecret;
 use kallglot_engine::EngineError;
-use kallglot_http::{HttpState, StreamConfig};
+use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
 use kallglot_storage::{Storage, StorageError};
 use kallglot_storage_sqlite::{OpenError, SqliteStorage};
 use tokio::net::TcpListener;
@@ -22,7 +23,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engines;
-use crate::platform::{SecretError, SystemClock, SystemRandom, secret};
+use crate::platform::{SecretError, SystemClock, SystemRandom, peppers, secret};
+
+/// How often the peppers' file is looked at. The contract allows 1 s (section 14).
+const PEPPERS_EVERY: Duration = Duration::from_millis(250);
 
 /// Why the server can't start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,9 @@ pub(crate) enum StartError {
     /// The database, later.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The sessions that were open.
+    #[error(transparent)]
+    App(#[from] kallglot_app::Error),
 }
 
 /// A running server.
@@ -55,14 +62,18 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// The database, for those who make organizations and keys in this process.
     pub(crate) storage: Arc<dyn Storage>,
-    /// The secret with which keys are hashed, likewise.
-    pub(crate) pepper: [u8; 32],
+    app: Arc<App>,
     tasks: TaskTracker,
     stop: CancellationToken,
     shutdown_max: Duration,
 }
 
 impl Running {
+    /// With which keys are hashed, likewise.
+    pub(crate) fn peppers(&self) -> Arc<Peppers> {
+        self.app.peppers()
+    }
+
     /// `http://` and the address.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}", self.address)
@@ -74,6 +85,9 @@ impl Running {
         self.tasks.close();
         if tokio::time::timeout(self.shutdown_max, self.tasks.wait()).await.is_err() {
             tracing::warn!("the shutdown took too long; what was left is cut off");
+        }
+        if let Err(error) = self.app.store_what_waits().await {
+            tracing::error!(%error, "the last requests could not be logged");
         }
         self.storage.close().await
     }
@@ -92,7 +106,8 @@ pub(crate) async fn open(data_dir: &Path) -> Result<Arc<dyn Storage>, StartError
 /// Starts a server on `config.listen` with its data in `data_dir`.
 pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, StartError> {
     let storage = open(data_dir).await?;
-    let pepper = secret(data_dir, "pepper")?;
+    let peppers = peppers(data_dir)?;
+    let seal = Seal::new(secret(data_dir, "answers")?);
     let stream_token_secret = StreamTokenSecret::new(secret(data_dir, "stream-token")?);
     let engines = engines::start(config)?;
     let listener = TcpListener::bind(config.listen)
@@ -107,32 +122,38 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let cluster = Arc::new(Memory::default());
     let live = LiveDependencies {
         storage: Arc::clone(&storage),
+        cluster: cluster.clone(),
         clock: clock.clone(),
         random: random.clone(),
         engines: engines.clone(),
     };
-    let app = Arc::new(App {
+    let app = Arc::new(App::new(Parts {
         config: AppConfig {
             environment: config.environment(),
             public_url,
             stream_token_s: Some(config.session.stream_token_s).filter(|seconds| *seconds > 0),
             session_idle_s: config.session.idle_s,
+            keys_cached_max: config.keys_cached_max,
         },
         storage: Arc::clone(&storage),
+        cluster,
         clock,
         random,
-        pepper: Pepper::new(pepper),
+        peppers,
         stream_token_secret,
+        seal,
         engines,
         hub: Hub::new(live, tasks.clone(), stop.clone()),
-    });
-    tasks.spawn(upkeep::end_idle_sessions(Arc::clone(&app), stop.clone()));
-    tasks.spawn(upkeep::close_revoked_streams(Arc::clone(&app), stop.clone()));
+    }));
+    app.restore_slots().await?;
+    upkeep::start(&app, &tasks, &stop);
+    tasks.spawn(watch_peppers(Arc::clone(&app), data_dir.to_owned(), stop.clone()));
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-    let router = kallglot_http::router(HttpState {
-        app,
+    let state = HttpState::new(Shared {
+        app: Arc::clone(&app),
         tasks: tasks.clone(),
         stop: stop.clone(),
         stream: StreamConfig {
@@ -140,22 +161,36 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
             idle_max: seconds(config.stream.idle_s),
             write_max: seconds(config.stream.write_max_s),
         },
+        edge: EdgeConfig { trusted_proxies: config.trusted_proxies.clone(), hosts: config.hosts() },
+        metrics: Metrics::default(),
     });
-    let stopped = stop.clone();
-    // Without this, small frames wait until the client has acknowledged those before.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection sends with delay");
+    let serving = ServeConfig { connections_max: config.connections_max, ..ServeConfig::default() };
+    tasks.spawn(kallglot_http::serve(listener, state, serving));
+    Ok(Running { address, storage, app, tasks, stop, shutdown_max: seconds(config.shutdown_max_s) })
+}
+
+/// Takes over the peppers when their file changes: the command line has rotated them.
+async fn watch_peppers(app: Arc<App>, data_dir: PathBuf, stop: CancellationToken) {
+    let modified = || std::fs::metadata(data_dir.join("secrets").join("pepper")).and_then(|file| file.modified()).ok();
+    let mut seen = modified();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PEPPERS_EVERY) => {}
+            () = stop.cancelled() => return,
         }
-    });
-    tasks.spawn(async move {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum::serve(listener, service).with_graceful_shutdown(stopped.cancelled_owned());
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the server stopped listening");
+        let now = modified();
+        if now == seen {
+            continue;
         }
-    });
-    Ok(Running { address, storage, pepper, tasks, stop, shutdown_max: seconds(config.shutdown_max_s) })
+        match peppers(&data_dir) {
+            Ok(peppers) => {
+                tracing::info!(newest = peppers.newest().number(), "the pepper was rotated");
+                app.set_peppers(peppers);
+                seen = now;
+            }
+            Err(error) => tracing::error!(%error, "the peppers changed but can't be read; the old ones stay in use"),
+        }
+    }
 }
 
 /// Runs a server until SIGTERM or SIGINT.

@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use kallglot_app::live::Hub;
 use kallglot_app::live::hub::LiveDependencies;
-use kallglot_app::{App, AppConfig, upkeep};
+use kallglot_app::seal::Seal;
+use kallglot_app::{App, AppConfig, Parts, upkeep};
 use kallglot_client::Client;
-use kallglot_core::api_key::{ApiKey, Pepper, Secret, ServerEnvironment};
+use kallglot_cluster::memory::Memory;
+use kallglot_core::api_key::{ApiKey, Pepper, Peppers, Secret, ServerEnvironment};
+use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock;
 use kallglot_core::edition::Edition;
-use kallglot_core::id::{ApiKeyId, OrganizationId};
+use kallglot_core::id::{ApiKeyId, AuditId, OrganizationId};
+use kallglot_core::organization::{LOW_CREDITS_THRESHOLD, LeakPolicy};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::session::Environment;
@@ -22,7 +26,7 @@ use kallglot_engine::Engine;
 use kallglot_engine::cascade::CascadeConfig;
 use kallglot_engine::router::EngineRouter;
 use kallglot_engine::scripted::{self, Script};
-use kallglot_http::{HttpState, StreamConfig};
+use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
 use kallglot_storage::Storage;
 use kallglot_storage_sqlite::SqliteStorage;
 use tempfile::TempDir;
@@ -39,6 +43,7 @@ pub struct ServerBuilder {
     engines: Option<Vec<Arc<dyn Engine>>>,
     stream: StreamConfig,
     environment: ServerEnvironment,
+    edge: EdgeConfig,
 }
 
 impl Default for ServerBuilder {
@@ -48,6 +53,7 @@ impl Default for ServerBuilder {
             engines: None,
             stream: StreamConfig { write_max: Duration::from_secs(3), ..StreamConfig::default() },
             environment: ServerEnvironment::Any,
+            edge: EdgeConfig::default(),
         }
     }
 }
@@ -78,6 +84,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn environment(mut self, environment: ServerEnvironment) -> Self {
         self.environment = environment;
+        self
+    }
+
+    /// What is in front of it.
+    #[must_use]
+    pub fn edge(mut self, edge: EdgeConfig) -> Self {
+        self.edge = edge;
         self
     }
 
@@ -128,41 +141,41 @@ impl TestServer {
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
+        let cluster = Arc::new(Memory::default());
         let live = LiveDependencies {
             storage: Arc::clone(&storage),
+            cluster: cluster.clone(),
             clock: clock.clone(),
             random: random.clone(),
             engines: engines.clone(),
         };
-        let config = AppConfig {
-            environment: builder.environment,
-            public_url: format!("http://{address}"),
-            ..AppConfig::default()
-        };
-        let app = Arc::new(App {
-            config,
+        let app = Arc::new(App::new(Parts {
+            config: AppConfig {
+                environment: builder.environment,
+                public_url: format!("http://{address}"),
+                ..AppConfig::default()
+            },
             storage,
+            cluster,
             clock: clock.clone(),
             random,
-            pepper: Pepper::new([7; 32]),
+            peppers: Peppers::new(Pepper::new(1, [7; 32]), Vec::new()),
             stream_token_secret: StreamTokenSecret::new([8; 32]),
+            seal: Seal::new([9; 32]),
             engines,
             hub: Hub::new(live, tasks.clone(), stop.clone()),
-        });
-        tasks.spawn(upkeep::end_idle_sessions(Arc::clone(&app), stop.clone()));
-        tasks.spawn(upkeep::close_revoked_streams(Arc::clone(&app), stop.clone()));
-        let router = kallglot_http::router(HttpState {
+        }));
+        app.restore_slots().await.expect("the slots of open sessions");
+        upkeep::start(&app, &tasks, &stop);
+        let state = HttpState::new(Shared {
             app: Arc::clone(&app),
             tasks: tasks.clone(),
             stop: stop.clone(),
             stream: builder.stream.clone(),
+            edge: builder.edge.clone(),
+            metrics: Metrics::default(),
         });
-        let stopped = stop.clone();
-        tasks.spawn(async move {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let serving = axum::serve(listener, service).with_graceful_shutdown(stopped.cancelled_owned());
-            serving.await.expect("the server listens");
-        });
+        tasks.spawn(kallglot_http::serve(listener, state, ServeConfig::default()));
         Self { app, clock, address, builder, folder, tasks, stop, starts }
     }
 
@@ -171,11 +184,27 @@ impl TestServer {
         format!("http://{}", self.address)
     }
 
-    /// A new organization on the plan Pro.
+    /// A change that the operator is about to make.
+    pub fn change(&self) -> Change {
+        let at = self.clock.now();
+        let id = AuditId::new(at, self.app.random.as_ref());
+        Change { id, who: Who::Operator, address: None, request: None, at }
+    }
+
+    /// A new organization on the plan Pro with 1000 credits.
     pub async fn organization(&self) -> Organization {
+        self.organization_with(1000, |_| {}).await
+    }
+
+    /// A new organization as described, on the plan Pro unless changed.
+    pub async fn organization_with(
+        &self,
+        credits: u32,
+        change: impl FnOnce(&mut kallglot_core::organization::Organization),
+    ) -> Organization {
         let now = self.clock.now();
         let id = OrganizationId::new(now, self.app.random.as_ref());
-        let organization = kallglot_core::organization::Organization {
+        let mut organization = kallglot_core::organization::Organization {
             id,
             name: "Example".into(),
             plan: Plan::Pro,
@@ -184,9 +213,12 @@ impl TestServer {
             edition: Edition::Two,
             engine: None,
             vocabulary: Vocabulary::default(),
+            leak_policy: LeakPolicy::default(),
+            low_credits_threshold: LOW_CREDITS_THRESHOLD,
             created_at: now,
         };
-        self.app.storage.create_organization(&organization, 0).await.expect("an organization");
+        change(&mut organization);
+        self.app.storage.create_organization(&organization, credits, &self.change()).await.expect("an organization");
         Organization { id }
     }
 
@@ -214,9 +246,12 @@ impl TestServer {
             revoked_at: None,
             last4: secret.last4().to_owned(),
             old_secret_valid_until: None,
+            old_secret_last_used_at: None,
+            quarantined_at: None,
         };
         change(&mut key);
-        self.app.storage.create_key(&key, &secret.hash(&self.app.pepper)).await.expect("a key");
+        let stored = secret.stored(self.app.peppers().newest());
+        self.app.storage.create_key(&key, &stored, None, &self.change()).await.expect("a key");
         (key.id, secret.expose().to_owned())
     }
 
@@ -253,6 +288,7 @@ impl TestServer {
         self.stop.cancel();
         self.tasks.close();
         soon("the server stops", self.tasks.wait()).await;
+        self.app.store_what_waits().await.expect("what waits is stored");
         self.app.storage.close().await.expect("the database closes");
     }
 
