@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kallglot_storage::{Storage, StorageError};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::storage_error;
@@ -44,6 +45,11 @@ const LOCK_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// How often it looks before it gives up: about 10 s.
 const LOCK_LOOKS_MAX: i32 = 10_000;
 const STATEMENTS_CACHED: usize = 64;
+/// How much of the database the writer keeps in memory at most. It must hold what a group changes: what doesn't fit is written twice.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// After how many pages in the write-ahead log they are moved into the database: the more, the more changes of one page are moved as
+/// one, and the longer a start after a crash takes.
+const LOG_PAGES: i64 = 8_000;
 
 /// Why a database can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +108,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_handler(Some(wait_for_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    // Otherwise SQLite compiles a statement again whenever a parameter has another value that may matter to its plan, which is at
+    // every use and costs more than the statement itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Triggers and views of a manipulated file can't call functions with side effects.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -135,6 +144,8 @@ fn open_writer(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
     let mut connection = connect(path)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     migration::migrate(&mut connection, migration::MIGRATIONS)?;
     Ok(connection)
 }

@@ -137,7 +137,9 @@ const FORGOTTEN: [Forgotten; 4] = [
         kept_us: ANSWERS_KEPT_US,
     },
     Forgotten {
-        select: "SELECT sequence, at_us FROM gate_changes ORDER BY sequence LIMIT ?1",
+        // The last one stays, so that its number is not used again.
+        select: "SELECT sequence, at_us FROM gate_changes WHERE sequence < (SELECT max(sequence) FROM gate_changes) \
+            ORDER BY sequence LIMIT ?1",
         delete: "DELETE FROM gate_changes WHERE sequence <= ?1",
         kept_us: GATE_CHANGES_KEPT_US,
     },
@@ -147,7 +149,7 @@ const FORGOTTEN: [Forgotten; 4] = [
         kept_us: LOG_KEPT_US,
     },
     Forgotten {
-        // The last one stays, so that its number is not used again.
+        // The last one stays here too.
         select: "SELECT sequence, at_us FROM outbox WHERE sequence < (SELECT max(sequence) FROM outbox) \
             ORDER BY sequence LIMIT ?1",
         delete: "DELETE FROM outbox WHERE sequence <= ?1",

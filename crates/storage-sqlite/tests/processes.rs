@@ -56,7 +56,7 @@ fn run(task: &Task, work: impl AsyncFn(&SqliteStorage, u32)) {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(join_all((0..WRITERS).map(|_| writer())));
-    runtime.block_on(storage.close()).unwrap();
+    runtime.block_on(storage.close()).expect("closed");
 }
 
 /// Appends turns to session 1 and says so on stdout each time that one was acknowledged.
