@@ -88,7 +88,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<HttpState>)> {
         ("/v1/sessions/{id}/end", post(sessions::end)),
         ("/v1/sessions/{id}/transcript", get(transcript::get)),
         ("/v1/sessions/{id}/quality", get(quality::get)),
-        ("/v1/sessions/{id}/connect", any(stream::connect)),
+        ("/v1/sessions/{id}/connect", get(stream::connect)),
         ("/v1/languages", get(languages::list)),
         ("/v1/whoami", get(whoami::get)),
         ("/v1/api_keys", post(api_keys::create).get(api_keys::list)),

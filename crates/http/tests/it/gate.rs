@@ -6,6 +6,7 @@ use kallglot_core::clock::Clock as _;
 use kallglot_core::edition::Edition;
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::session::Environment;
+use kallglot_storage::OrganizationUpdate;
 use kallglot_testkit::client::{Answer, Body, Client};
 use kallglot_testkit::{ServerBuilder, TestServer};
 use serde_json::json;
@@ -142,11 +143,12 @@ async fn a_keys_state_is_checked_before_its_permissions() {
     assert_eq!(get(&expiring).await, (401, "api_key_expired".into()));
 
     let tenant = kallglot_core::session::Tenant { organization: organization.id, environment: live };
-    server.app.storage.revoke_key(tenant, revoked_id, server.clock.now(), false).await.unwrap();
+    server.app.storage.revoke_key(tenant, revoked_id, false, &server.change()).await.unwrap();
     assert_eq!(get(&revoked).await, (401, "api_key_revoked".into()));
     assert_eq!(get(&bound).await, (403, "ip_not_allowed".into()));
 
-    server.app.storage.set_active(organization.id, false).await.unwrap();
+    let inactive = OrganizationUpdate { active: Some(false), ..OrganizationUpdate::default() };
+    server.app.storage.update_organization(organization.id, &inactive, &server.change()).await.unwrap();
     let (_, fresh) = server.key_with(&organization, live, |key| key.permissions = PermissionSet::NONE).await;
     assert_eq!(get(&fresh).await, (403, "organization_inactive".into()));
     server.finish().await;

@@ -360,7 +360,7 @@ async fn revoking_a_key_can_close_the_streams_of_its_sessions() {
     // As the command line does it: another process on the same database.
     let tenant = Tenant { organization: organization.id, environment: Environment::Live };
     let outside = server.another_process();
-    outside.revoke_key(tenant, key, server.clock.now(), true).await.unwrap();
+    outside.revoke_key(tenant, key, true, &server.change()).await.unwrap();
     let closed = soon("a close", call.stream.wait_closed()).await;
     assert_eq!(closed.code, Some(4401));
     other.stream.ping().await.unwrap();
