@@ -27,12 +27,8 @@ const REPLAY: &[&str] = &["Idempotent-Replayed", "Idempotent-Original-Request-ID
 
 /// The headers of answers, as components.
 pub(super) fn components(edition: Edition) -> Vec<(String, Node)> {
-    let number = |description: &str, example: u64| {
-        json!({ "description": description, "schema": { "type": "integer", "minimum": 0 }, "example": example })
-    };
-    let text = |description: &str, example: &str| {
-        json!({ "description": description, "schema": { "type": "string" }, "example": example })
-    };
+    let number = |description: &str, example: u64| json!({ "description": description, "schema": { "type": "integer", "minimum": 0 }, "example": example });
+    let text = |description: &str, example: &str| json!({ "description": description, "schema": { "type": "string" }, "example": example });
     let edition_number = edition.to_string();
     [
         (
@@ -77,7 +73,9 @@ pub(super) fn components(edition: Edition) -> Vec<(String, Node)> {
 }
 
 fn references<'a>(names: impl Iterator<Item = &'a str>) -> Node {
-    Node::Object(names.map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }).into())).collect())
+    Node::Object(
+        names.map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }).into())).collect(),
+    )
 }
 
 /// The headers of an answer that is no error.

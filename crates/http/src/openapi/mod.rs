@@ -28,29 +28,20 @@ use operation::{Place, Tag};
 
 const OVERVIEW: &str = include_str!("overview.md");
 
-/// A document as it is served.
-pub(crate) struct Document {
-    /// The JSON.
-    pub(crate) json: Bytes,
-    /// Its `ETag`, with the quotes.
-    pub(crate) etag: String,
-}
-
-/// The document of an edition.
-pub(crate) fn document(edition: Edition) -> &'static Document {
-    static ONE: LazyLock<Document> = LazyLock::new(|| make(Edition::One));
-    static TWO: LazyLock<Document> = LazyLock::new(|| make(Edition::Two));
+/// The document of an edition, as JSON. It is made once.
+pub(crate) fn document(edition: Edition) -> Bytes {
+    static ONE: LazyLock<Bytes> = LazyLock::new(|| make(Edition::One));
+    static TWO: LazyLock<Bytes> = LazyLock::new(|| make(Edition::Two));
     match edition {
-        Edition::One => &ONE,
-        Edition::Two => &TWO,
+        Edition::One => ONE.clone(),
+        Edition::Two => TWO.clone(),
     }
 }
 
-fn make(edition: Edition) -> Document {
-    let mut json = String::with_capacity(256 * 1024);
+fn make(edition: Edition) -> Bytes {
+    let mut json = String::with_capacity(320 * 1024);
     root(edition).write(&mut json);
-    let etag = etag(json.as_bytes());
-    Document { json: json.into(), etag }
+    json.into()
 }
 
 /// An `ETag` for these bytes.
@@ -61,7 +52,8 @@ pub(crate) fn etag(bytes: &[u8]) -> String {
 }
 
 fn root(edition: Edition) -> Node {
-    let tags = Tag::ALL.iter().map(|(tag, description)| json!({ "name": tag.name(), "description": description }).into());
+    let tags =
+        Tag::ALL.iter().map(|(tag, description)| json!({ "name": tag.name(), "description": description }).into());
     object! {
         "openapi" => "3.1.0",
         "info" => object! {
@@ -79,11 +71,29 @@ fn root(edition: Edition) -> Node {
 
 fn overview(edition: Edition) -> String {
     let note = match edition {
-        Edition::Two => "This document describes **edition 2**, the default. [Edition 1](/openapi-1.json) has a document of its own.",
+        Edition::Two => {
+            "This document describes **edition 2**, the default. [Edition 1](/openapi-1.json) has a document of its own."
+        }
         Edition::One => "This document describes **edition 1**. [Edition 2](/openapi.json) is the default.",
     };
-    let permissions: String = Permission::ALL.iter().map(|permission| format!("- `{permission}`\n")).collect();
-    OVERVIEW.replace("{{edition}}", note).replace("{{permissions}}", permissions.trim_end())
+    let rows = Permission::ALL.iter().map(|permission| format!("| `{permission}` | {} |\n", lets_a_key(*permission)));
+    OVERVIEW.replace("{{edition}}", note).replace("{{permissions}}\n", &rows.collect::<String>())
+}
+
+/// What a permission lets a key do (contract section 4).
+const fn lets_a_key(permission: Permission) -> &'static str {
+    match permission {
+        Permission::SessionsRead => "read sessions and transcripts",
+        Permission::SessionsWrite => "create, end and dial sessions; get a stream token",
+        Permission::RecordingsRead => "list, read and download recordings",
+        Permission::RecordingsDelete => "delete recordings",
+        Permission::AnalysisRead => "read analyses",
+        Permission::AnalysisWrite => "request an analysis",
+        Permission::WebhooksManage => "manage webhook endpoints",
+        Permission::AgentsRead => "read AI agents",
+        Permission::AgentsWrite => "manage AI agents",
+        Permission::ApiKeysManage => "manage the organization's keys; never given unless asked for",
+    }
 }
 
 fn paths(edition: Edition) -> Node {

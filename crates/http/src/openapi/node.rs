@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn an_object_is_written_in_its_order() {
-        let node = object! { "z" => json!([1]), "a\"" => object! { "y" => "ü", "x" => Node::Json("{\"b\":1, \"a\":2}") } };
+        let node =
+            object! { "z" => json!([1]), "a\"" => object! { "y" => "ü", "x" => Node::Json("{\"b\":1, \"a\":2}") } };
         let mut text = String::new();
         node.with("list", vec![Node::from(true)]).write(&mut text);
         assert_eq!(text, r#"{"z":[1],"a\"":{"y":"ü","x":{"b":1, "a":2}},"list":[true]}"#);

@@ -185,7 +185,6 @@ const KEY_CODES: &[ErrorCode] = &[
     ErrorCode::ApiKeyWrongEnvironment,
     ErrorCode::IpNotAllowed,
     ErrorCode::OrganizationInactive,
-    ErrorCode::ValidationFailed,
     ErrorCode::RateLimitExceeded,
     ErrorCode::TooManyFailedAttempts,
     ErrorCode::InternalError,
@@ -212,11 +211,17 @@ impl Operation {
             },
             if matches!(self.access, Access::Key(_)) { &[ErrorCode::InsufficientPermissions] } else { &[] },
             if self.body.is_some() { BODY_CODES } else { &[] },
+            if self.has_query() { &[ErrorCode::ValidationFailed] } else { &[] },
             if self.idempotent { IDEMPOTENCY_CODES } else { &[] },
             self.errors,
         ];
         let can = |code: &ErrorCode| derived.iter().any(|codes| codes.contains(code));
         ErrorCode::ALL.iter().copied().filter(can).collect()
+    }
+
+    /// Whether it has parameters in the query string.
+    fn has_query(&self) -> bool {
+        self.needs_key() && self.parameters.iter().any(|parameter| parameter.place == Place::Query)
     }
 
     /// Whether its answer can be kept by the client and asked for again by its `ETag`.

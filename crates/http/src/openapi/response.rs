@@ -47,10 +47,9 @@ fn content(content: Content, forms: &mut Vec<(String, Node)>) {
         Content::AnyJson => {
             forms.push(("application/json".into(), object! { "schema" => json!({ "type": "object" }) }));
         }
-        Content::Text(media_type, example) => forms.push((
-            media_type.into(),
-            object! { "schema" => json!({ "type": "string" }), "example" => example },
-        )),
+        Content::Text(media_type, example) => {
+            forms.push((media_type.into(), object! { "schema" => json!({ "type": "string" }), "example" => example }))
+        }
         Content::OneOf(several) => several.iter().for_each(|one| self::content(*one, forms)),
     }
 }

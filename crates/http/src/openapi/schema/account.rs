@@ -3,7 +3,9 @@
 use kallglot_core::plan::Plan;
 use serde_json::json;
 
-use super::{Schemas, address, answer, count, count_or_null, flag, ids, kind, one_of, part, reference, text, text_or_null, time};
+use super::{
+    Schemas, address, answer, count, count_or_null, flag, ids, kind, one_of, part, reference, text, text_or_null, time,
+};
 use crate::openapi::node::{Node, object};
 
 const WHOAMI_EXAMPLE: &str = r#"{

@@ -4,14 +4,18 @@ use kallglot_core::api_key::{ALLOWED_NETWORKS_MAX, KeyStatus, ROTATION_GRACE_S_M
 use kallglot_core::edition::Edition;
 use kallglot_core::organization::NAME_CHARS_MAX;
 use kallglot_core::permission::Permission;
+use kallglot_core::plan::LimitOverrides;
 use kallglot_core::session::Environment;
 use serde_json::{Value, json};
 
 use super::{
-    NO_CONTROL, NOT_BLANK, Schemas, count_or_null, ids, kind, list, one_of, part_or_null, part, request, text, time,
+    NO_CONTROL, NOT_BLANK, Schemas, count_or_null, ids, kind, list, one_of, part, part_or_null, request, text, time,
     time_or_null,
 };
 use crate::openapi::node::{Node, object};
+
+/// Longest life that can be given in `expires_in_seconds`: ten years.
+const EXPIRES_IN_S_MAX: u64 = 10 * 366 * 24 * 60 * 60;
 
 const EXAMPLE: &str = r#"{
   "id": "key_02kcvxLD3mcqFX1EhuPLpS",
@@ -43,7 +47,10 @@ pub(super) fn schemas() -> Schemas {
     let key = finished("An API key.", key_fields(true)).with("examples", vec![Node::Json(EXAMPLE)]);
     vec![
         ("CreateApiKeyRequest", request("A new API key.", &[], changes(false)).with("allOf", one_expiry())),
-        ("UpdateApiKeyRequest", request("What is to be changed of an API key.", &[], changes(true)).with("allOf", one_expiry())),
+        (
+            "UpdateApiKeyRequest",
+            request("What is to be changed of an API key.", &[], changes(true)).with("allOf", one_expiry()),
+        ),
         ("RotateApiKeyRequest", rotate()),
         ("RevokeApiKeyRequest", revoke()),
         ("ApiKey", key),
@@ -97,13 +104,15 @@ fn key_fields(with_unused: bool) -> Vec<(&'static str, Node)> {
         ("prefix", one_of(&["sk_live_", "sk_test_"], "What its secret begins with.").into()),
         (
             "last4",
-            json!({ "type": "string", "pattern": "^[0-9A-Za-z]{4}$", "description": "What its secret ends with." }).into(),
+            json!({ "type": "string", "pattern": "^[0-9A-Za-z]{4}$", "description": "What its secret ends with." })
+                .into(),
         ),
         ("status", one_of(&statuses, "`rotating`: it has a new secret, and the old one is valid still.").into()),
         ("permissions", permissions("What it may do.").into()),
     ];
     if with_unused {
-        let unused = permissions("What it has been allowed for 30 days or more and has not done in the last 30: take it away.");
+        let unused =
+            permissions("What it has been allowed for 30 days or more and has not done in the last 30: take it away.");
         fields.push(("unused_permissions", unused.into()));
     }
     fields.extend([
@@ -157,24 +166,28 @@ fn changes(of_existing: bool) -> Node {
             "description": "What you call it.",
         }),
         "permissions" => json!({
-            "type": ["array", "null"], "items": { "type": "string", "enum": permission_names() },
+            "type": "array", "minItems": 1, "items": { "type": "string", "enum": permission_names() },
             "description": if of_existing {
-                "What it may do. Null: the standard permissions of its edition."
+                "What it may do."
             } else {
                 "What it may do. Left out: the standard permissions of its edition, as far as the caller has them."
             },
         }),
         "expires_at" => json!({ "type": ["string", "null"], "format": "date-time", "description": "From when on it is refused. Null: never." }),
         "expires_in_seconds" => json!({
-            "type": ["integer", "null"], "minimum": 1, "maximum": 3_153_600_000u64,
+            "type": ["integer", "null"], "minimum": 1, "maximum": EXPIRES_IN_S_MAX,
             "description": "The same, counted from now. Not together with `expires_at`.",
         }),
         "allowed_ips" => json!({
             "type": ["array", "null"], "maxItems": ALLOWED_NETWORKS_MAX, "items": network(),
-            "description": "From where it may be used. Null or empty: from anywhere.",
+            "description": if of_existing {
+                "From where it may be used: networks in CIDR form, or addresses. Null or empty: from anywhere."
+            } else {
+                "From where it may be used: networks in CIDR form, or addresses. Left out: as the caller; empty: from anywhere."
+            },
         }),
         "requests_per_minute" => json!({
-            "type": ["integer", "null"], "minimum": 1, "maximum": 1_000_000_000,
+            "type": ["integer", "null"], "minimum": 1, "maximum": LimitOverrides::LIMIT_MAX,
             "description": "A limit of its own, below the organization's. Null: none.",
         }),
         "edition" => json!({ "enum": [1, 2, null], "description": "The edition that it is pinned to. Null: the organization's." }),
@@ -191,12 +204,12 @@ fn one_expiry() -> Value {
     json!([{ "not": { "properties": { "expires_at": given, "expires_in_seconds": given }, "required": ["expires_at", "expires_in_seconds"] } }])
 }
 
-/// A network in CIDR form. Of IPv6 the pattern knows what comes in practice.
+/// A network in CIDR form, or one address. Of IPv6 the pattern knows what comes in practice.
 fn network() -> Value {
     let byte = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
-    let ipv4 = format!("^{byte}(\\.{byte}){{3}}/(3[0-2]|[12]?[0-9])$");
+    let ipv4 = format!("^{byte}(\\.{byte}){{3}}(/(3[0-2]|[12]?[0-9]))?$");
     let group = "[0-9A-Fa-f]{1,4}";
-    let length = "/(12[0-8]|1[01][0-9]|[1-9]?[0-9])$";
+    let length = "(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?$";
     let whole = format!("^{group}(:{group}){{7}}{length}");
     let cut = format!("^{group}(:{group}){{0,5}}::{length}");
     let begins_cut = format!("^::({group}(:{group}){{0,5}})?{length}");

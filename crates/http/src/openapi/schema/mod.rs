@@ -28,7 +28,7 @@ pub(super) fn all(edition: Edition) -> Vec<(String, Node)> {
         account::schemas(),
         api_key::schemas(),
         audit::schemas(),
-        request::schemas(edition),
+        request::schemas(),
         error::schemas(edition),
         stream::schemas(edition),
     ]
@@ -44,7 +44,8 @@ type Schemas = Vec<(&'static str, Node)>;
 /// No control characters (Unicode's Cc).
 const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// No control characters, and not only white space.
-const NOT_BLANK: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+const NOT_BLANK: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 
 /// A component.
 fn reference(name: &str) -> Node {

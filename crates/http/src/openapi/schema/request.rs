@@ -5,7 +5,9 @@ use kallglot_core::error_code::ErrorCode;
 use kallglot_core::permission::Permission;
 use serde_json::{Value, json};
 
-use super::{Schemas, address, count, ids, kind, list, one_of, part, part_or_null, text, text_or_null, time, time_or_null};
+use super::{
+    Schemas, address, count, ids, kind, list, one_of, part, part_or_null, text, text_or_null, time, time_or_null,
+};
 use crate::openapi::node::{Node, object};
 
 const EXAMPLE: &str = r#"{
@@ -46,29 +48,26 @@ const IDEMPOTENCY_EXAMPLE: &str = r#"{
   "expires_at": "2026-11-23T09:30:00.000Z"
 }"#;
 
-/// The codes that answers can have, in this edition.
-fn http_codes(edition: Edition) -> Vec<&'static str> {
-    let shapes = ErrorCode::ALL.iter().map(|code| edition.error_shape(*code));
-    let mut codes: Vec<_> = shapes.filter(|shape| shape.status.is_some()).map(|shape| shape.code).collect();
-    codes.dedup();
-    codes
+/// The codes that answers can have. The log has edition 2's names, whatever edition a request was answered by.
+fn http_codes() -> Vec<&'static str> {
+    ErrorCode::ALL.iter().filter(|code| code.row().status.is_some()).map(|code| code.as_str()).collect()
 }
 
 /// The query parameter `code`.
-pub(crate) fn code_parameter(edition: Edition) -> Value {
-    json!({ "type": "string", "enum": http_codes(edition), "examples": ["rate_limit_exceeded"] })
+pub(crate) fn code_parameter(_: Edition) -> Value {
+    json!({ "type": "string", "enum": http_codes(), "examples": ["rate_limit_exceeded"] })
 }
 
-pub(super) fn schemas(edition: Edition) -> Schemas {
+pub(super) fn schemas() -> Schemas {
     vec![
-        ("Request", request(edition).with("examples", vec![Node::Json(EXAMPLE)])),
+        ("Request", request().with("examples", vec![Node::Json(EXAMPLE)])),
         ("RequestList", list("Request", "/v1/requests", EXAMPLE)),
         ("IdempotencyKey", idempotency_key().with("examples", vec![Node::Json(IDEMPOTENCY_EXAMPLE)])),
     ]
 }
 
-fn request(edition: Edition) -> Node {
-    let mut codes: Vec<_> = http_codes(edition).into_iter().map(Value::from).collect();
+fn request() -> Node {
+    let mut codes: Vec<_> = http_codes().into_iter().map(Value::from).collect();
     codes.push(Value::Null);
     let mut permissions: Vec<_> = Permission::ALL.iter().map(|permission| json!(permission.as_str())).collect();
     permissions.push(Value::Null);
@@ -81,7 +80,7 @@ fn request(edition: Edition) -> Node {
             "method" => text("Its method."),
             "route" => text("Its route, not its path: `/v1/sessions/{id}`."),
             "status" => json!({ "type": "integer", "minimum": 100, "maximum": 599, "description": "Its answer's status." }),
-            "code" => json!({ "enum": codes, "description": "Its error code; null: it was answered without an error." }),
+            "code" => json!({ "enum": codes, "description": "Its error code, by edition 2's name; null: it was answered without an error." }),
             "api_key" => ids::api_key(),
             "address" => address("From where it came."),
             "edition" => json!({ "type": "integer", "enum": [1, 2], "description": "By which edition it was answered." }),

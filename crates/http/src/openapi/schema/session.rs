@@ -6,8 +6,8 @@ use kallglot_core::vocabulary::Vocabulary;
 use serde_json::{Value, json};
 
 use super::{
-    NO_CONTROL, NOT_BLANK, Schemas, answer, count_or_null, flag, ids, kind, language_or_null, list, one_of, part, part_or_null,
-    reference, request, text, text_or_null, time, time_or_null,
+    NO_CONTROL, NOT_BLANK, Schemas, answer, count_or_null, flag, ids, kind, language_or_null, list, one_of, part,
+    part_or_null, reference, request, text, text_or_null, time, time_or_null,
 };
 use crate::openapi::node::{Node, object};
 
@@ -87,11 +87,13 @@ fn create(edition: Edition) -> Node {
         ("mode", mode().into()),
         (
             "source_language",
-            language("The customer's language (party A), a BCP 47 tag. Left out, it is detected, where an engine can.").into(),
+            language("The customer's language (party A), a BCP 47 tag. Left out, it is detected, where an engine can.")
+                .into(),
         ),
         (
             "target_language",
-            language("The agent's language (party B), a BCP 47 tag. It must be another language than the customer's.").into(),
+            language("The agent's language (party B), a BCP 47 tag. It must be another language than the customer's.")
+                .into(),
         ),
         ("routing", any_of_null(reference("Routing"))),
     ];
@@ -197,10 +199,7 @@ fn expectation() -> Node {
 /// The fields of `routing`.
 fn routing_fields() -> Vec<(&'static str, Value)> {
     vec![
-        (
-            "direction",
-            json!({ "enum": ["inbound", "outbound", null], "description": "Who calls whom." }),
-        ),
+        ("direction", json!({ "enum": ["inbound", "outbound", null], "description": "Who calls whom." })),
         (
             "phone_number",
             json!({
@@ -236,9 +235,7 @@ fn sip() -> Value {
 
 /// What JSON Schema can say about fields that exclude each other.
 fn routing_rules() -> Value {
-    let both = |one: &str, other: &str| {
-        json!({ "not": { "properties": { one: { "type": "string" }, other: { "type": "string" } }, "required": [one, other] } })
-    };
+    let both = |one: &str, other: &str| json!({ "not": { "properties": { one: { "type": "string" }, other: { "type": "string" } }, "required": [one, other] } });
     json!([
         both("phone_number", "connection_id"),
         both("phone_number", "type"),
@@ -271,11 +268,9 @@ fn provider() -> Node {
         })
         .map(|(name, schema)| (name.to_owned(), schema.into()))
         .collect();
-    let Node::Object(mut schema) = request(
-        "How the call reaches a phone. Instead of `routing`, not beside it.",
-        &[],
-        Node::Object(fields),
-    ) else {
+    let Node::Object(mut schema) =
+        request("How the call reaches a phone. Instead of `routing`, not beside it.", &[], Node::Object(fields))
+    else {
         return Node::Value(Value::Null);
     };
     schema[0].1 = json!(["object", "null"]).into();

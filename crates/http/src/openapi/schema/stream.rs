@@ -41,10 +41,7 @@ const AUDIO_OUTPUT_EXAMPLE: &str = r#"{
 }"#;
 
 pub(super) fn schemas(edition: Edition) -> Schemas {
-    vec![
-        ("StreamClientMessage", from_client()),
-        ("StreamServerMessage", from_server(edition)),
-    ]
+    vec![("StreamClientMessage", from_client()), ("StreamServerMessage", from_server(edition))]
 }
 
 fn message(name: &str, description: &str, always: Node, sometimes: Node) -> Node {

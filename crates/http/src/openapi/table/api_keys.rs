@@ -18,7 +18,7 @@ pub(in crate::openapi) const CREATE: Operation = Operation {
     summary: "Create an API key",
     description: "Creates a key in the caller's environment. `secret` is shown here and never again: keep it.\n\n\
         Nobody can give away more than they have: the new key's permissions must be among the caller's, its networks within the \
-        caller's, its limit no higher and its expiry no later than the caller's.",
+        caller's, its limit no higher and its expiry no later. What is left out is as the caller's.",
     access: MANAGE,
     idempotent: true,
     parameters: &[],
@@ -132,11 +132,7 @@ pub(in crate::openapi) const REVOKE: Operation = Operation {
         required: false,
         examples: &[("close_streams", "And close its streams", |_| json!({ "close_streams": true }).into())],
     }),
-    answers: &[Answer {
-        status: 200,
-        description: "The key, revoked.",
-        content: Content::Json("RevokedApiKey"),
-    }],
+    answers: &[Answer { status: 200, description: "The key, revoked.", content: Content::Json("RevokedApiKey") }],
     errors: &[ErrorCode::NotFound],
 };
 

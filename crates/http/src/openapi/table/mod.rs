@@ -23,9 +23,11 @@ const fn query(name: &'static str, description: &'static str, schema: MakeSchema
 }
 
 /// `limit` of a list.
-const LIMIT: Parameter = query("limit", "How many items to answer with.", |_| {
-    json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20, "examples": [20] })
-});
+const LIMIT: Parameter = query(
+    "limit",
+    "How many items to answer with.",
+    |_| json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20, "examples": [20] }),
+);
 
 const SESSION: Parameter = path("id", "The session's id.", session_id);
 const API_KEY: Parameter = path("id", "The API key's id.", api_key_id);

@@ -23,9 +23,11 @@ pub(in crate::openapi) const LIST: Operation = Operation {
     parameters: &[
         LIMIT,
         query("starting_after", AFTER, request_id),
-        query("status", "Only answers with this status (`429`), or of this class (`4xx`).", |_| {
-            json!({ "type": "string", "pattern": "^([1-5]xx|[1-5][0-9][0-9])$", "examples": ["4xx"] })
-        }),
+        query(
+            "status",
+            "Only answers with this status (`429`), or of this class (`4xx`).",
+            |_| json!({ "type": "string", "pattern": "^([1-5]xx|[1-5][0-9][0-9])$", "examples": ["4xx"] }),
+        ),
         query("code", "Only refusals with this error code.", request::code_parameter),
         query("api_key", "Only requests with this key.", api_key_id),
     ],
@@ -59,9 +61,11 @@ pub(in crate::openapi) const IDEMPOTENCY_KEY: Operation = Operation {
     description: "Where the request with this `Idempotency-Key` stands: still running, or answered. Keys are kept for 24 hours.",
     access: Access::AnyKey,
     idempotent: false,
-    parameters: &[path("key", "The key as it was sent, without quotes.", |_| {
-        json!({ "type": "string", "pattern": "^[ -~]{1,255}$", "examples": ["order-17"] })
-    })],
+    parameters: &[path(
+        "key",
+        "The key as it was sent, without quotes.",
+        |_| json!({ "type": "string", "pattern": "^[ -~]{1,255}$", "examples": ["order-17"] }),
+    )],
     body: None,
     answers: &[Answer { status: 200, description: "The key.", content: Content::Json("IdempotencyKey") }],
     errors: &[ErrorCode::NotFound],

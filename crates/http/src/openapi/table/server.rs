@@ -17,11 +17,8 @@ const OPEN: Operation = Operation {
     errors: &[],
 };
 
-const NOT_MODIFIED: Answer = Answer {
-    status: 304,
-    description: "It is the one that `If-None-Match` names.",
-    content: Content::Nothing,
-};
+const NOT_MODIFIED: Answer =
+    Answer { status: 304, description: "It is the one that `If-None-Match` names.", content: Content::Nothing };
 
 pub(in crate::openapi) const HEALTH: Operation = Operation {
     path: "/healthz",
@@ -39,7 +36,11 @@ pub(in crate::openapi) const READINESS: Operation = Operation {
     description: "The database answers and the server is not stopping: for load balancers.",
     answers: &[
         Answer { status: 200, description: "It can.", content: Content::Text("text/plain", "ready\n") },
-        Answer { status: 503, description: "It can't, and says why.", content: Content::Text("text/plain", "stopping\n") },
+        Answer {
+            status: 503,
+            description: "It can't, and says why.",
+            content: Content::Text("text/plain", "stopping\n"),
+        },
     ],
     ..OPEN
 };

@@ -107,9 +107,11 @@ pub(in crate::openapi) const CONNECT: Operation = Operation {
     idempotent: false,
     parameters: &[
         SESSION,
-        query("speaker", "Which party this stream is for: it may send only that party's audio, and is sent only what that party should hear. Left out, the stream carries both.", |_| {
-            json!({ "type": "string", "enum": ["customer", "agent"], "examples": ["customer"] })
-        }),
+        query(
+            "speaker",
+            "Which party this stream is for: it may send only that party's audio, and is sent only what that party should hear. Left out, the stream carries both.",
+            |_| json!({ "type": "string", "enum": ["customer", "agent"], "examples": ["customer"] }),
+        ),
     ],
     body: None,
     answers: &[Answer { status: 101, description: "The stream is open.", content: Content::Nothing }],
@@ -134,12 +136,16 @@ pub(in crate::openapi) const TRANSCRIPT: Operation = Operation {
     idempotent: false,
     parameters: &[
         SESSION,
-        query("format", "The form of the answer: JSON, plain text, or subtitles as SubRip (`srt`) or WebVTT (`vtt`).", |_| {
-            json!({ "type": "string", "enum": ["json", "text", "srt", "vtt"], "default": "json", "examples": ["json"] })
-        }),
-        query("include_translations", "Whether the translations are in it.", |_| {
-            json!({ "type": "boolean", "default": true, "examples": [true] })
-        }),
+        query(
+            "format",
+            "The form of the answer: JSON, plain text, or subtitles as SubRip (`srt`) or WebVTT (`vtt`).",
+            |_| json!({ "type": "string", "enum": ["json", "text", "srt", "vtt"], "default": "json", "examples": ["json"] }),
+        ),
+        query(
+            "include_translations",
+            "Whether the translations are in it.",
+            |_| json!({ "type": "boolean", "default": true, "examples": [true] }),
+        ),
     ],
     body: None,
     answers: &[Answer {
@@ -148,8 +154,14 @@ pub(in crate::openapi) const TRANSCRIPT: Operation = Operation {
         content: Content::OneOf(&[
             Content::Json("Transcript"),
             Content::Text("text/plain", "[00:00:01] Customer (en): Good morning.\n           → es: Buenos días.\n"),
-            Content::Text("application/x-subrip", "1\n00:00:01,480 --> 00:00:02,730\nCustomer: Good morning.\nBuenos días.\n\n"),
-            Content::Text("text/vtt", "WEBVTT\n\nseg_0000000000000000000001\n00:00:01.480 --> 00:00:02.730\n<v Customer><lang en>Good morning.</lang>\n<lang es>Buenos días.</lang>\n\n"),
+            Content::Text(
+                "application/x-subrip",
+                "1\n00:00:01,480 --> 00:00:02,730\nCustomer: Good morning.\nBuenos días.\n\n",
+            ),
+            Content::Text(
+                "text/vtt",
+                "WEBVTT\n\nseg_0000000000000000000001\n00:00:01.480 --> 00:00:02.730\n<v Customer><lang en>Good morning.</lang>\n<lang es>Buenos días.</lang>\n\n",
+            ),
         ]),
     }],
     errors: &[ErrorCode::SessionNotFound],
