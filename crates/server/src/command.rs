@@ -7,8 +7,10 @@ use std::fmt::Write as _;
 use std::io;
 
 use kallglot_core::Timestamp;
-use kallglot_core::api_key::Pepper;
+use kallglot_core::api_key::Peppers;
+use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock;
+use kallglot_core::id::AuditId;
 use kallglot_core::organization::{NAME_CHARS_MAX, valid_name};
 use kallglot_core::random::RandomSource;
 use kallglot_storage::{Storage, StorageError};
@@ -17,8 +19,8 @@ use kallglot_storage::{Storage, StorageError};
 pub(crate) struct Context<'a> {
     /// The opened database.
     pub storage: &'a dyn Storage,
-    /// The secret that keys are hashed with; the server must use the same.
-    pub pepper: &'a Pepper,
+    /// With which keys are hashed; the server must use the same.
+    pub peppers: &'a Peppers,
     /// The time.
     pub clock: &'a dyn Clock,
     /// Randomness for ids and secrets.
@@ -61,6 +63,12 @@ pub(crate) enum CommandError {
 }
 
 impl Context<'_> {
+    /// A change that the command is about to make.
+    pub(crate) fn change(&self) -> Change {
+        let at = self.clock.now();
+        Change { id: AuditId::new(at, self.random), who: Who::Operator, address: None, request: None, at }
+    }
+
     /// Prints the one thing that the command has to say: the JSON, or the text.
     pub(crate) fn print(&mut self, json: &serde_json::Value, text: &str) -> Result<(), CommandError> {
         if self.json {
@@ -156,6 +164,7 @@ pub(crate) mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use clap::Parser;
+    use kallglot_core::api_key::Pepper;
     use kallglot_storage_sqlite::SqliteStorage;
 
     /// A clock that stands still.
@@ -194,7 +203,7 @@ pub(crate) mod tests {
     /// A database in a temporary folder and the commands on it.
     pub(crate) struct Shell {
         pub(crate) storage: SqliteStorage,
-        pub(crate) pepper: Pepper,
+        pub(crate) peppers: Peppers,
         pub(crate) clock: FakeClock,
         random: FakeRandom,
         pub(crate) folder: tempfile::TempDir,
@@ -205,7 +214,7 @@ pub(crate) mod tests {
             let folder = tempfile::tempdir().expect("a temporary folder");
             Self {
                 storage: SqliteStorage::open(folder.path()).expect("a new database"),
-                pepper: Pepper::new([7; 32]),
+                peppers: Peppers::new(Pepper::new(1, [7; 32]), Vec::new()),
                 clock: FakeClock(Timestamp::from_second(1_750_000_000).expect("a time")),
                 random: FakeRandom(AtomicU64::new(1)),
                 folder,
@@ -217,8 +226,8 @@ pub(crate) mod tests {
             let words = std::iter::once("kallglot").chain(words.iter().copied());
             let command = CommandLine::try_parse_from(words).map_err(|error| format!("usage: {error}"))?;
             let mut out = Vec::new();
-            let (storage, pepper, clock, random) = (&self.storage, &self.pepper, &self.clock, &self.random);
-            let mut context = Context { storage, pepper, clock, random, json, out: &mut out };
+            let (storage, peppers, clock, random) = (&self.storage, &self.peppers, &self.clock, &self.random);
+            let mut context = Context { storage, peppers, clock, random, json, out: &mut out };
             let done = match command {
                 CommandLine::Org(args) => crate::org::run(args, &mut context).await,
                 CommandLine::Key(args) => crate::key::run(args, &mut context).await,

@@ -11,7 +11,7 @@ use kallglot_core::id::{ApiKeyId, OrganizationId};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::LimitOverrides;
 use kallglot_core::session::{Environment, Tenant};
-use kallglot_storage::{Cursor, NewSecret, PageRequest, RotateKey};
+use kallglot_storage::{Cursor, PageRequest, RotateKey};
 use serde_json::{Value, json};
 
 use crate::command::{CommandError, Context, after, name, properties, rfc3339, rfc3339_if_any, span_s, table};
@@ -162,8 +162,11 @@ async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandEr
         revoked_at: None,
         last4: secret.last4().to_owned(),
         old_secret_valid_until: None,
+        old_secret_last_used_at: None,
+        quarantined_at: None,
     };
-    context.storage.create_key(&key, &secret.hash(context.pepper)).await?;
+    let stored = secret.stored(context.peppers.newest());
+    context.storage.create_key(&key, &stored, None, &context.change()).await?;
     print_secret(&key, &secret, "Created. The secret is shown only now; keep it like a password.", context)
 }
 
@@ -214,11 +217,11 @@ async fn find(id: ApiKeyId, context: &Context<'_>) -> Result<ApiKey, CommandErro
 
 async fn rotate(args: Rotate, context: &mut Context<'_>) -> Result<(), CommandError> {
     let key = find(args.key, context).await?;
-    let now = context.clock.now();
+    let change = context.change();
     let secret = Secret::new(key.environment, context.random);
-    let new = NewSecret { hash: secret.hash(context.pepper), last4: secret.last4().to_owned() };
-    let until = after(now, args.grace)?;
-    match context.storage.rotate_key(key.tenant(), key.id, &new, now, until).await? {
+    let stored = secret.stored(context.peppers.newest());
+    let until = after(change.at, args.grace)?;
+    match context.storage.rotate_key(key.tenant(), key.id, &stored, until, &change).await? {
         RotateKey::Rotated(key) => {
             let old =
                 if args.grace == 0 { "no longer valid".into() } else { format!("valid until {}", rfc3339(until)) };
@@ -232,8 +235,9 @@ async fn rotate(args: Rotate, context: &mut Context<'_>) -> Result<(), CommandEr
 
 async fn revoke(args: Revoke, context: &mut Context<'_>) -> Result<(), CommandError> {
     let key = find(args.key, context).await?;
-    let now = context.clock.now();
-    let revoked = context.storage.revoke_key(key.tenant(), key.id, now, args.close_streams).await?;
+    let change = context.change();
+    let now = change.at;
+    let revoked = context.storage.revoke_key(key.tenant(), key.id, args.close_streams, &change).await?;
     let key = revoked.ok_or(CommandError::NoKey(args.key))?;
     // Written to the second, so rounded up: by then it holds everywhere.
     let at = key.revoked_at.unwrap_or(now);
@@ -290,7 +294,7 @@ fn print_secret(key: &ApiKey, secret: &Secret, done: &str, context: &mut Context
 mod tests {
     use crate::command::tests::Shell;
     use kallglot_core::api_key;
-    use kallglot_storage::{KeyRepository as _, KnownKey};
+    use kallglot_storage::{GateChange, KeyRepository as _, KnownKey};
     use serde_json::json;
 
     async fn shell_with_organization() -> (Shell, String) {
@@ -304,7 +308,7 @@ mod tests {
     async fn look_up(shell: &Shell, secret: &serde_json::Value) -> KnownKey {
         let text = secret.as_str().expect("a secret");
         let parsed = api_key::parse(text).unwrap_or_else(|error| panic!("{error}"));
-        shell.storage.key_of_secret(&parsed.secret.hash(&shell.pepper)).await.expect("stored").expect("known")
+        shell.storage.key_of_secret(&parsed.secret.hash(shell.peppers.newest())).await.expect("stored").expect("known")
     }
 
     #[tokio::test]
@@ -394,8 +398,8 @@ mod tests {
         let id = created["id"].as_str().unwrap();
         let revoked = shell.json(&["key", "revoke", id, "--close-streams"]).await;
         assert_eq!((&revoked["status"], &revoked["effective_at"]), (&json!("revoked"), &json!("2025-06-15T15:06:41Z")));
-        let closures = shell.storage.closed_streams_since(Some(0)).await.unwrap();
-        assert_eq!(closures.keys.len(), 1);
+        let closures = shell.storage.gate_changes_since(Some(0)).await.unwrap().changes;
+        assert!(closures.contains(&GateChange::CloseStreams(id.parse().unwrap())), "{closures:?}");
         let rotated = shell.run(false, &["key", "rotate", id]).await.unwrap_err();
         assert!(rotated.contains("revoked") && rotated.contains("key create"), "{rotated}");
     }

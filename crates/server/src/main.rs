@@ -17,13 +17,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use kallglot_core::api_key::Pepper;
 use kallglot_engine_classic::WorkerKind;
 use tracing_subscriber::EnvFilter;
 
 use crate::command::Context;
 use crate::config::{Config, LogConfig};
-use crate::platform::{SystemClock, SystemRandom, secret};
+use crate::platform::{SystemClock, SystemRandom, peppers};
 
 /// Two people who share no language talk on a call; each hears the other in their own language.
 #[derive(Parser)]
@@ -144,11 +143,11 @@ async fn run(common: Common, command: Command) -> ExitCode {
 /// The commands that work on the data folder, whether a server runs on it or not.
 async fn on_database(command: Command, common: &Common) -> Result<(), String> {
     let storage = serve::open(&common.data_dir).await.map_err(|error| error.to_string())?;
-    let pepper = Pepper::new(secret(&common.data_dir, "pepper").map_err(|error| error.to_string())?);
+    let peppers = peppers(&common.data_dir).map_err(|error| error.to_string())?;
     let mut out = std::io::stdout();
     let mut context = Context {
         storage: storage.as_ref(),
-        pepper: &pepper,
+        peppers: &peppers,
         clock: &SystemClock,
         random: &SystemRandom,
         json: common.json,

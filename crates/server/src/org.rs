@@ -7,12 +7,12 @@ use clap::{Args, Subcommand};
 use kallglot_core::edition::Edition;
 use kallglot_core::id::OrganizationId;
 use kallglot_core::language::LanguageTag;
-use kallglot_core::organization::Organization;
+use kallglot_core::organization::{LOW_CREDITS_THRESHOLD, LeakPolicy, Organization};
 use kallglot_core::plan::{LimitOverrides, Limits, Plan};
 use kallglot_core::session::Environment;
 use kallglot_core::vocabulary::{Expectation, Vocabulary};
 use kallglot_storage::json::vocabulary_to_json;
-use kallglot_storage::{Cursor, PageRequest};
+use kallglot_storage::{Cursor, OrganizationUpdate, PageRequest};
 use serde_json::{Value, json};
 
 use crate::command::{CommandError, Context, name, properties, rfc3339, table};
@@ -190,33 +190,47 @@ fn plan(text: &str) -> Result<Plan, String> {
 /// # Errors
 /// See [`CommandError`]; nothing was changed then.
 pub(crate) async fn run(args: OrgArgs, context: &mut Context<'_>) -> Result<(), CommandError> {
-    let storage = context.storage;
-    let (id, changed, what) = match args.command {
+    let (id, update, what) = match args.command {
         OrgCommand::Create(args) => return create(args, context).await,
         OrgCommand::List => return list(context).await,
         OrgCommand::SetVocabulary(args) => return set_vocabulary(args, context).await,
-        OrgCommand::Show(One { organization: id }) => (id, storage.organization(id).await?, None),
+        OrgCommand::Show(One { organization }) => {
+            return print_one(&find(organization, context).await?, None, context).await;
+        }
+        OrgCommand::GrantCredits(args) => return grant_credits(args, context).await,
         OrgCommand::SetPlan(args) => {
-            let id = args.organization;
-            (id, storage.set_plan(id, args.plan, &args.limits.overrides()).await?, Some("Plan set"))
+            let overrides = Some(args.limits.overrides());
+            (args.organization, OrganizationUpdate { plan: Some(args.plan), overrides, ..none() }, "Plan set")
         }
-        OrgCommand::GrantCredits(args) => {
-            let id = args.organization;
-            let balance = storage.grant_credits(id, args.credits, context.clock.now()).await?;
-            let granted = if balance.is_some() { storage.organization(id).await? } else { None };
-            (id, granted, Some("Credits granted"))
+        OrgCommand::Activate(One { organization }) => {
+            (organization, OrganizationUpdate { active: Some(true), ..none() }, "Activated")
         }
-        OrgCommand::Activate(One { organization: id }) => (id, storage.set_active(id, true).await?, Some("Activated")),
-        OrgCommand::Deactivate(One { organization: id }) => {
-            (id, storage.set_active(id, false).await?, Some("Deactivated"))
+        OrgCommand::Deactivate(One { organization }) => {
+            (organization, OrganizationUpdate { active: Some(false), ..none() }, "Deactivated")
         }
         OrgCommand::SetEngine(args) => {
-            let id = args.organization;
-            (id, storage.set_engine(id, args.engine.as_deref()).await?, Some("Engine set"))
+            (args.organization, OrganizationUpdate { engine: Some(args.engine), ..none() }, "Engine set")
         }
     };
-    let organization = changed.ok_or(CommandError::NoOrganization(id))?;
-    print_one(&organization, what, context).await
+    let changed = context.storage.update_organization(id, &update, &context.change()).await?;
+    print_one(&changed.ok_or(CommandError::NoOrganization(id))?, Some(what), context).await
+}
+
+/// No change yet.
+fn none() -> OrganizationUpdate {
+    OrganizationUpdate::default()
+}
+
+/// The organization that the operator names.
+async fn find(id: OrganizationId, context: &Context<'_>) -> Result<Organization, CommandError> {
+    context.storage.organization(id).await?.ok_or(CommandError::NoOrganization(id))
+}
+
+async fn grant_credits(args: GrantCredits, context: &mut Context<'_>) -> Result<(), CommandError> {
+    let id = args.organization;
+    let granted = context.storage.grant_credits(id, args.credits, &context.change()).await?;
+    granted.ok_or(CommandError::NoOrganization(id))?;
+    print_one(&find(id, context).await?, Some("Credits granted"), context).await
 }
 
 async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandError> {
@@ -230,9 +244,11 @@ async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandEr
         edition: args.edition,
         engine: args.engine,
         vocabulary: Vocabulary::default(),
+        leak_policy: LeakPolicy::default(),
+        low_credits_threshold: LOW_CREDITS_THRESHOLD,
         created_at: now,
     };
-    context.storage.create_organization(&organization, args.credits).await?;
+    context.storage.create_organization(&organization, args.credits, &context.change()).await?;
     print_one(&organization, Some("Created"), context).await?;
     if !context.json {
         let next = format!("\nNext, a key for it: kallglot key create --org {} --env test", organization.id);
@@ -267,7 +283,7 @@ async fn list(context: &mut Context<'_>) -> Result<(), CommandError> {
     };
     let mut data = Vec::with_capacity(organizations.len());
     for organization in &organizations {
-        let credits = context.storage.credit_balance(organization.id).await?.unwrap_or(0);
+        let credits = context.storage.credit_balance(organization.id).await?.unwrap_or_default().remaining;
         data.push(to_json(organization, credits));
     }
     context.print(&json!({"object": "list", "data": data}), &text)
@@ -288,7 +304,8 @@ async fn set_vocabulary(args: SetVocabulary, context: &mut Context<'_>) -> Resul
         vocabulary.languages.insert(args.language, expectation);
     }
     vocabulary.validate().map_err(|error| CommandError::Invalid(error.to_string()))?;
-    let changed = context.storage.set_vocabulary(id, &vocabulary).await?;
+    let update = OrganizationUpdate { vocabulary: Some(vocabulary), ..OrganizationUpdate::default() };
+    let changed = context.storage.update_organization(id, &update, &context.change()).await?;
     print_one(&changed.ok_or(CommandError::NoOrganization(id))?, Some("Vocabulary set"), context).await
 }
 
@@ -354,7 +371,7 @@ async fn print_one(
     what: Option<&str>,
     context: &mut Context<'_>,
 ) -> Result<(), CommandError> {
-    let credits = context.storage.credit_balance(organization.id).await?.unwrap_or(0);
+    let credits = context.storage.credit_balance(organization.id).await?.unwrap_or_default().remaining;
     let status = if organization.active { "active" } else { "inactive: every request is refused" };
     let done = what.map(|what| format!("{what}.\n")).unwrap_or_default();
     let text = done
