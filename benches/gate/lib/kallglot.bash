@@ -8,13 +8,13 @@ build() {
   note "building (some minutes the first time)"
   local target
   target=$(cd "$here" && cargo metadata --format-version 1 --no-deps --locked | jq --raw-output .target_directory)
-  bench=$target/release/kallglot-bench-gate
-  (cd "$here" && cargo build --quiet --release --locked --package kallglot-bench-gate)
+  bench=$target/$profile/kallglot-bench-gate
+  (cd "$here" && cargo build --quiet --profile "$profile" --locked --package kallglot-bench-gate)
   if [[ -n $server_given ]]; then
     kallglot=$server_given
   else
-    (cd "$here" && cargo build --quiet --release --locked --package kallglot-server)
-    kallglot=$target/release/kallglot
+    (cd "$here" && cargo build --quiet --profile "$profile" --locked --package kallglot-server)
+    kallglot=$target/$profile/kallglot
   fi
   [[ -x $kallglot ]] || die "$kallglot can't be run"
 }

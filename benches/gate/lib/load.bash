@@ -18,7 +18,7 @@ wrk_run() { # SECONDS CONNECTIONS SCRIPT SERVER_PID URL ADDED_JSON [wrk options]
   cpu_after_ms=$(cpu_ms "$pid")
   [[ $result == '{'*'}' ]] || die "wrk says: $result"
   jq --compact-output --argjson added "$added" --argjson cpu "$((cpu_after_ms - cpu_before_ms))" \
-    '. + {cpu_percent: ($cpu / .seconds / 10)} + $added' <<<"$result"
+    '. + {cpu_percent: ($cpu / .seconds / 10), requests_per_cpu_s: (.requests * 1000 / ([$cpu, 1] | max))} + $added' <<<"$result"
 }
 
 record() { # one line of JSON into the results; a run with a refused or broken request measures something else
@@ -57,7 +57,8 @@ jq_functions='
   def summary: {
     rounds: length, rate: (map(.rate) | median), rate_min: (map(.rate) | min), rate_max: (map(.rate) | max),
     p50_ms: (map(.p50_ms) | median), p99_ms: (map(.p99_ms) | median), p99_max_ms: (map(.p99_ms) | max),
-    max_ms: (map(.max_ms) | max), cpu_percent: (map(.cpu_percent) | median) };
+    max_ms: (map(.max_ms) | max), cpu_percent: (map(.cpu_percent) | median),
+    requests_per_cpu_s: (map(.requests_per_cpu_s) | median) };
   def named($name): map(select(.name == $name));
 '
 
@@ -66,8 +67,8 @@ results() { # SECTION FILTER: jq over the section's results as an array
 }
 
 machine() { # what it was measured on, one line
-  printf '%s × %s, Linux %s, %s, %s on %s; servers on core %s, load on core %s, over loopback\n' \
+  printf '%s × %s, Linux %s, %s, %s on %s; servers on core %s, load on core %s, over loopback; load average before %s\n' \
     "$(nproc)" "$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)" "$(uname --kernel-release)" \
     "$(sed -n 's/^PRETTY_NAME="\(.*\)"$/\1/p' /etc/os-release)" "$(stat --file-system --format %T "$folder")" "$(df --output=source "$folder" | tail -n 1)" \
-    "$server_cores" "$load_cores"
+    "$server_cores" "$load_cores" "$(cut --delimiter ' ' --fields 1 /proc/loadavg)"
 }

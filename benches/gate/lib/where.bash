@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 
 section_allocations() {
-  (cd "$here" && cargo build --quiet --release --locked --package kallglot-bench-gate --example allocations)
+  (cd "$here" && cargo build --quiet --profile "$profile" --locked --package kallglot-bench-gate --example allocations)
   build
   printf '\nAllocations per request, by the thread that serves and by all others (SQLite'\''s own, in C, are not counted).\n\n'
   "$(dirname "$bench")/examples/allocations"
@@ -24,6 +24,8 @@ groups='
     if (name ~ /axum|tower|matchit/) return "axum, tower"
     if (name ~ /^<?http::|http::header|HeaderMap/) return "http (headers)"
     if (name ~ /tokio|mio::|parking_lot/) return "tokio"
+    if (name ~ /(^|[< &])(core|alloc|std)::/) return "standard library"
+    if (library ~ /kallglot/ && name !~ /::|^_|rust/) return "SQLite" # Its functions in C.
     if (name ~ /serde|jiff|core::fmt|alloc::fmt|itoa/) return "formatting"
     if (library ~ /libc|ld-linux|vdso/) return "libc"
     return "other"
@@ -46,11 +48,11 @@ profile() { # NAME SCRIPT URL wrk options…
   wait "$load"
   record <"$folder/load.json"
   perf report --input "$folder/perf.data" --stdio --no-children --sort dso,symbol --field-separator $'\t' 2>>"$folder/perf.log" |
-    grep --invert-match '^#' | sed -n 's/^ *\([0-9.]*\)%*\t\([^\t]*\)\t\(.*\)$/\1\t\2\t\3/p' | sed 's/ *\t */\t/g; s/ *$//' >"$folder/perf.tsv"
+    awk -F '\t' '!/^#/ && NF >= 3 { for (i = 1; i <= 3; i++) gsub(/^ +|%? +$/, "", $i); sub(/^\[[.k]\] /, "", $3); print $1 "\t" $2 "\t" $3 }' >"$folder/perf.tsv"
   printf '\n**%s**, share of the server'\''s processor time in %%:\n\n| %% | what |\n| ---: | --- |\n' "$name"
   awk "$groups" "$folder/perf.tsv" | sort --reverse --numeric-sort --key 2
   printf '\n| %% | function | in |\n| ---: | --- | --- |\n'
-  head -n 25 "$folder/perf.tsv" | awk -F '\t' '{ sub(/^\[[.k]\] /, "", $3); printf "| %s | `%s` | %s |\n", $1, substr($3, 1, 110), $2 }'
+  head -n 25 "$folder/perf.tsv" | awk -F '\t' '{ printf "| %s | `%s` | %s |\n", $1, substr($3, 1, 110), $2 }'
 
   taskset --cpu-list "$load_cores" strace --follow-forks --summary-only --summary-columns calls,name --output "$folder/strace" --attach "$our_pid" 2>>"$folder/strace.log" &
   calls=$!

@@ -63,15 +63,16 @@ start_nginx_static() {
   headers_expected[nginx-static]=Content-Length
 }
 
-start_floor() {
+start_floor() { # LIBRARY
+  local name=$1-floor
   free_port
-  start axum-floor "$server_cores" "$bench" floor --listen "127.0.0.1:$last_port" --body-bytes "${#body}" --key "$folder/axum-floor.key"
+  start "$name" "$server_cores" "$bench" floor "$1" --listen "127.0.0.1:$last_port" --body-bytes "${#body}" --key "$folder/$name.key"
   await_port "$last_port" "$started_pid"
-  url[axum-floor]=http://127.0.0.1:$last_port/
-  header[axum-floor]="Authorization: Bearer $(<"$folder/axum-floor.key")"
-  pid[axum-floor]=$started_pid
-  headers_expected[axum-floor]='X-Request-ID X-RateLimit-Limit X-RateLimit-Remaining X-API-Credits-Remaining'
-  counter[axum-floor]=X-RateLimit-Remaining
+  url[$name]=http://127.0.0.1:$last_port/
+  header[$name]="Authorization: Bearer $(<"$folder/$name.key")"
+  pid[$name]=$started_pid
+  headers_expected[$name]='X-Request-ID X-RateLimit-Limit X-RateLimit-Remaining X-API-Credits-Remaining'
+  counter[$name]=X-RateLimit-Remaining
 }
 
 start_better_auth() {
@@ -122,7 +123,7 @@ section_whoami() {
   local name round index
   peer_key=sk_live_$(head --bytes 18 /dev/urandom | od --address-radix n --format x1 | tr -d ' \n')
   pad_body 300
-  if wanted kallglot || wanted axum-floor; then
+  if wanted kallglot || wanted axum-floor || wanted hyper-floor; then
     build
   fi
   if wanted kallglot; then
@@ -139,10 +140,12 @@ section_whoami() {
     start_nginx_static
     server_names+=(nginx-static)
   fi
-  if wanted axum-floor; then
-    start_floor
-    server_names+=(axum-floor)
-  fi
+  for name in axum hyper; do
+    if wanted "$name-floor"; then
+      start_floor "$name"
+      server_names+=("$name-floor")
+    fi
+  done
   if wanted better-auth; then
     start_better_auth
     server_names+=(better-auth)
@@ -175,10 +178,10 @@ table_whoami() {
   # shellcheck disable=SC2016
   results whoami '
     . as $all
-    | (["server", "requests/s", "min", "max", "ours / theirs", "p50 ms", "p99 ms", "p99 worst", "server CPU %"], ["---", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:"] | row),
+    | (["server", "requests/s", "min", "max", "ours / theirs", "p50 ms", "p99 ms", "p99 worst", "server CPU %", "requests / CPU s"], ["---", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:"] | row),
       ([$all[].name] | reduce .[] as $n ([]; if index($n) then . else . + [$n] end) | .[] as $name
         | ($all | named($name)) as $rounds | ($rounds | summary) as $s
         | ([$rounds[] | . as $r | $all[] | select(.name == "kallglot" and .round == $r.round) | .rate / $r.rate] | median) as $ratio
         | [$name, ($s.rate | digits(0)), ($s.rate_min | digits(0)), ($s.rate_max | digits(0)), ($ratio | digits(2)),
-           ($s.p50_ms | digits(2)), ($s.p99_ms | digits(2)), ($s.p99_max_ms | digits(2)), ($s.cpu_percent | digits(0))] | row)'
+           ($s.p50_ms | digits(2)), ($s.p99_ms | digits(2)), ($s.p99_max_ms | digits(2)), ($s.cpu_percent | digits(0)), ($s.requests_per_cpu_s | digits(0))] | row)'
 }

@@ -30,7 +30,7 @@ enum Command {
     Flood(flood::FloodArgs),
     /// What the disk and SQLite alone can do
     Disk(disk::DiskArgs),
-    /// A bare axum handler that hashes the key, looks it up, counts and sets six headers
+    /// A bare handler that hashes the key, looks it up, counts and sets six headers
     Floor(floor::FloorArgs),
 }
 
