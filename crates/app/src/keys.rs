@@ -1,15 +1,16 @@
 //! API keys, as keys manage them (`/v1/api_keys`): a key can never make or change a key into something that may do more than itself.
 
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ApiKey, Secret};
 use kallglot_core::audit::Change;
 use kallglot_core::edition::Edition;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::ApiKeyId;
-use kallglot_core::permission::PermissionSet;
+use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::session::Tenant;
-use kallglot_storage::{GateChange, KeyUpdate, LeakedKey, Once, RotateKey};
+use kallglot_storage::{GateChange, KeyUpdate, LeakedKey, Once, RotateKey, Storage, StorageError};
 
 use crate::gate::cache::Known;
 use crate::idempotency::{Repeatable, Replay};
@@ -38,6 +39,30 @@ pub enum CreatedKey {
     New(Vec<u8>),
     /// The request is a repetition: nothing was done.
     Replay(Replay),
+}
+
+/// A permission that was not used for this long counts as unused.
+const UNUSED_AFTER: SignedDuration = SignedDuration::from_hours(24 * 30);
+
+/// What these keys, which are all of one tenant, may do but have not done for 30 days: one set per key, in their order. Nothing for a
+/// key that is younger: it must have had the time.
+///
+/// # Errors
+/// Storage's.
+pub async fn unused_permissions(
+    storage: &dyn Storage,
+    keys: &[ApiKey],
+    now: Timestamp,
+) -> Result<Vec<PermissionSet>, StorageError> {
+    let Some(tenant) = keys.first().map(ApiKey::tenant) else { return Ok(Vec::new()) };
+    let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+    let uses = storage.permissions_used(tenant, &ids).await?;
+    let since = now.checked_sub(UNUSED_AFTER).unwrap_or(Timestamp::MIN);
+    let used = |key: &ApiKey, permission: Permission| {
+        uses.iter().any(|(id, of, at)| *id == key.id && *of == permission && *at >= since)
+    };
+    let unused = |key: &ApiKey| key.permissions.iter().filter(|of| key.created_at < since && !used(key, *of)).collect();
+    Ok(keys.iter().map(unused).collect())
 }
 
 fn not_found() -> Error {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use ipnet::IpNet;
 use jiff::SignedDuration;
-use kallglot_app::keys::{CreateKey, CreatedKey};
+use kallglot_app::keys::{CreateKey, CreatedKey, unused_permissions};
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ALLOWED_NETWORKS_MAX, ApiKey, ROTATION_GRACE_S_MAX, Secret, prefix};
 use kallglot_core::edition::Edition;
@@ -26,8 +26,6 @@ use crate::list::{List, page};
 use crate::problem::Problem;
 use crate::sessions::time;
 
-/// A permission that was not used for this long is listed as unused.
-const UNUSED_AFTER: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// How long the old secret stays valid after a rotation unless told otherwise, in seconds.
 const GRACE_S: u64 = 3600;
 /// Longest life that can be given in `expires_in_seconds`: ten years.
@@ -108,21 +106,8 @@ pub(crate) fn key_body(key: &ApiKey, now: Timestamp, unused: Option<PermissionSe
 /// The bodies of keys, with what each does not use.
 async fn key_bodies(state: &HttpState, keys: Vec<ApiKey>) -> Result<Vec<KeyBody>, Problem> {
     let now = state.app.clock.now();
-    let Some(tenant) = keys.first().map(ApiKey::tenant) else { return Ok(Vec::new()) };
-    let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
-    let used = state.app.storage.permissions_used(tenant, &ids).await?;
-    let since = now.checked_sub(UNUSED_AFTER).unwrap_or(Timestamp::MIN);
-    Ok(keys
-        .iter()
-        .map(|key| {
-            let is_used = |permission: Permission| {
-                used.iter().any(|(id, of, at)| *id == key.id && *of == permission && *at >= since)
-            };
-            // A key must have had the time to use what it may do.
-            let unused = key.permissions.iter().filter(|of| key.created_at < since && !is_used(*of)).collect();
-            key_body(key, now, Some(unused))
-        })
-        .collect())
+    let unused = unused_permissions(state.app.storage.as_ref(), &keys, now).await?;
+    Ok(keys.iter().zip(unused).map(|(key, unused)| key_body(key, now, Some(unused))).collect())
 }
 
 async fn one_body(state: &HttpState, key: ApiKey) -> Result<KeyBody, Problem> {

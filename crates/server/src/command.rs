@@ -13,7 +13,10 @@ use kallglot_core::clock::Clock;
 use kallglot_core::id::AuditId;
 use kallglot_core::organization::{NAME_CHARS_MAX, valid_name};
 use kallglot_core::random::RandomSource;
+use kallglot_core::session::Environment;
 use kallglot_storage::{Storage, StorageError};
+
+use crate::platform::SecretError;
 
 /// What a command works with.
 pub(crate) struct Context<'a> {
@@ -43,6 +46,9 @@ pub(crate) enum CommandError {
     /// The key can't be rotated.
     #[error("{0} is revoked and gets no new secret; create a new key with `kallglot key create`")]
     Revoked(kallglot_core::id::ApiKeyId),
+    /// A secret of the data folder can't be read or written.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// What was asked for makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -87,6 +93,11 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     } else {
         Err(format!("a name has 1 to {NAME_CHARS_MAX} characters, no control characters, and is not blank"))
     }
+}
+
+/// An environment, as a command-line value.
+pub(crate) fn environment(text: &str) -> Result<Environment, String> {
+    Environment::parse(text).ok_or_else(|| "the environments are live and test".into())
 }
 
 /// A span of time as a command-line value, in seconds: a whole number and `s`, `m`, `h`, `d` or `w`.
@@ -198,6 +209,8 @@ pub(crate) mod tests {
     enum CommandLine {
         Org(crate::org::OrgArgs),
         Key(crate::key::KeyArgs),
+        Pepper(crate::pepper::PepperArgs),
+        Request(crate::request::RequestArgs),
     }
 
     /// A database in a temporary folder and the commands on it.
@@ -231,9 +244,16 @@ pub(crate) mod tests {
             let done = match command {
                 CommandLine::Org(args) => crate::org::run(args, &mut context).await,
                 CommandLine::Key(args) => crate::key::run(args, &mut context).await,
+                CommandLine::Pepper(args) => crate::pepper::run(args, self.folder.path(), &mut context).await,
+                CommandLine::Request(args) => crate::request::run(args, &mut context).await,
             };
             done.map_err(|error| error.to_string())?;
             Ok(String::from_utf8(out).expect("text"))
+        }
+
+        /// Lets time pass.
+        pub(crate) fn wait_s(&mut self, seconds: u64) {
+            self.clock.0 += std::time::Duration::from_secs(seconds);
         }
 
         /// Runs a command line with `--json` that must succeed.

@@ -8,7 +8,9 @@ mod doctor;
 mod engines;
 mod key;
 mod org;
+mod pepper;
 mod platform;
+mod request;
 mod serve;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -68,6 +70,10 @@ enum Command {
     Org(org::OrgArgs),
     /// API keys
     Key(key::KeyArgs),
+    /// Why a request was refused
+    Request(request::RequestArgs),
+    /// The secret in the hash of every API key
+    Pepper(pepper::PepperArgs),
     /// Check what speech recognition, translation and synthesis need on this machine
     Doctor,
     /// Print all settings with their defaults
@@ -156,6 +162,8 @@ async fn on_database(command: Command, common: &Common) -> Result<(), String> {
     let done = match command {
         Command::Org(args) => org::run(args, &mut context).await,
         Command::Key(args) => key::run(args, &mut context).await,
+        Command::Request(args) => request::run(args, &mut context).await,
+        Command::Pepper(args) => pepper::run(args, &common.data_dir, &mut context).await,
         _ => Ok(()),
     };
     let closed = storage.close().await;

@@ -1,21 +1,23 @@
 //! `kallglot org …`: what the operator does with organizations.
 
+mod history;
+mod show;
+mod vocabulary;
+
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use kallglot_core::edition::Edition;
 use kallglot_core::id::OrganizationId;
-use kallglot_core::language::LanguageTag;
 use kallglot_core::organization::{LOW_CREDITS_THRESHOLD, LeakPolicy, Organization};
-use kallglot_core::plan::{LimitOverrides, Limits, Plan};
-use kallglot_core::session::Environment;
-use kallglot_core::vocabulary::{Expectation, Vocabulary};
-use kallglot_storage::json::vocabulary_to_json;
-use kallglot_storage::{Cursor, OrganizationUpdate, PageRequest};
-use serde_json::{Value, json};
+use kallglot_core::plan::{LimitOverrides, Plan};
+use kallglot_core::vocabulary::Vocabulary;
+use kallglot_storage::OrganizationUpdate;
+use serde_json::Value;
 
-use crate::command::{CommandError, Context, name, properties, rfc3339, table};
+use crate::command::{CommandError, Context, name};
+use history::History;
+use vocabulary::SetVocabulary;
 
 /// `kallglot org …`
 #[derive(Debug, Args)]
@@ -29,11 +31,12 @@ enum OrgCommand {
     /// Create an organization
     #[command(after_help = "Examples:
   kallglot org create --name \"Acme Hotels\"
-  kallglot org create --name Acme --plan enterprise --requests-per-minute 12000 --concurrent-sessions 800")]
+  kallglot org create --name Acme --plan enterprise --requests-per-minute 12000 --concurrent-sessions 800
+  kallglot org create --name Acme --credits 5000 --low-credits 500 --leak-policy quarantine")]
     Create(Create),
     /// List all organizations, newest first
     List,
-    /// Show one organization with its limits and vocabulary
+    /// Show one organization with its credits, limits and policies
     Show(One),
     /// Set the plan; limits that are not given here become the plan's
     #[command(after_help = "Example:
@@ -43,10 +46,36 @@ enum OrgCommand {
     #[command(after_help = "Example:
   kallglot org grant-credits ORG 500")]
     GrantCredits(GrantCredits),
+    /// Show how the organization's credits came and went, newest first
+    #[command(after_help = "Examples:
+  kallglot org ledger ORG
+  kallglot org ledger ORG --limit 1000 --json")]
+    Ledger(History),
+    /// Show what was done to the organization, its keys and its credits, by whom and from where, newest first
+    #[command(after_help = "Examples:
+  kallglot org audit ORG
+  kallglot org audit ORG --limit 1000 --json")]
+    Audit(History),
     /// Let the organization's requests in again
     Activate(One),
     /// Refuse all of the organization's requests (organization_inactive)
     Deactivate(One),
+    /// Set which edition of the API its keys speak unless they say otherwise
+    #[command(after_help = "Example:
+  kallglot org set-edition ORG 1")]
+    SetEdition(SetEdition),
+    /// Set what happens to a key whose secret is reported as leaked
+    ///
+    /// Whatever it is, the event api_key.leaked is raised and the audit log gets an entry.
+    #[command(after_help = "Examples:
+  kallglot org set-leak-policy ORG revoke         the key is revoked, its streams are closed
+  kallglot org set-leak-policy ORG quarantine     the key may only read, until `kallglot key update KEY_ID --lift-quarantine`
+  kallglot org set-leak-policy ORG notify         nothing happens to the key")]
+    SetLeakPolicy(SetLeakPolicy),
+    /// Set at how many credits the event credits.low is raised
+    #[command(after_help = "Example:
+  kallglot org set-low-credits ORG 500")]
+    SetLowCredits(SetLowCredits),
     /// Set what the recognizers should expect in one language, in every session
     ///
     /// The files have one phrase or word a line; empty lines and lines that start with # are passed over. What was set for
@@ -89,6 +118,12 @@ struct Create {
     /// The speech engine that its sessions use; the server's default if not given
     #[arg(long)]
     engine: Option<String>,
+    /// What happens to a key whose secret is reported as leaked: revoke, quarantine or notify
+    #[arg(long, value_name = "POLICY", default_value = "revoke", value_parser = leak_policy)]
+    leak_policy: LeakPolicy,
+    /// When so many credits or fewer are left, the event credits.low is raised, once per crossing
+    #[arg(long, value_name = "N", default_value_t = LOW_CREDITS_THRESHOLD)]
+    low_credits: u32,
 }
 
 #[derive(Debug, Args)]
@@ -147,25 +182,32 @@ impl LimitArgs {
 }
 
 #[derive(Debug, Args)]
-struct SetVocabulary {
+struct SetEdition {
     /// The organization's id
     #[arg(value_name = "ORG")]
     organization: OrganizationId,
-    /// Which language, such as en or es-MX
-    #[arg(long)]
-    language: LanguageTag,
-    /// A file of whole phrases that are likely to be said, one a line
-    #[arg(long, value_name = "FILE")]
-    phrases: Option<PathBuf>,
-    /// A file of names and other words that the recognizer should know, one a line
-    #[arg(long, value_name = "FILE")]
-    words: Option<PathBuf>,
-    /// Only what the phrases are made of will be said: more exact then, wrong otherwise
-    #[arg(long, requires = "phrases")]
-    phrases_only: bool,
-    /// Forget what was set for that language
-    #[arg(long, conflicts_with_all = ["phrases", "words", "phrases_only"], required_unless_present_any = ["phrases", "words"])]
-    clear: bool,
+    /// 1 or 2
+    edition: Edition,
+}
+
+#[derive(Debug, Args)]
+struct SetLeakPolicy {
+    /// The organization's id
+    #[arg(value_name = "ORG")]
+    organization: OrganizationId,
+    /// revoke, quarantine or notify
+    #[arg(value_parser = leak_policy)]
+    policy: LeakPolicy,
+}
+
+#[derive(Debug, Args)]
+struct SetLowCredits {
+    /// The organization's id
+    #[arg(value_name = "ORG")]
+    organization: OrganizationId,
+    /// When so many credits or fewer are left, the event is raised, once per crossing
+    #[arg(value_name = "N")]
+    credits: u32,
 }
 
 #[derive(Debug, Args)]
@@ -185,6 +227,10 @@ fn plan(text: &str) -> Result<Plan, String> {
     Plan::parse(text).ok_or_else(|| "the plans are starter, pro and enterprise".into())
 }
 
+fn leak_policy(text: &str) -> Result<LeakPolicy, String> {
+    LeakPolicy::parse(text).ok_or_else(|| "the policies are revoke, quarantine and notify".into())
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -192,10 +238,12 @@ fn plan(text: &str) -> Result<Plan, String> {
 pub(crate) async fn run(args: OrgArgs, context: &mut Context<'_>) -> Result<(), CommandError> {
     let (id, update, what) = match args.command {
         OrgCommand::Create(args) => return create(args, context).await,
-        OrgCommand::List => return list(context).await,
-        OrgCommand::SetVocabulary(args) => return set_vocabulary(args, context).await,
+        OrgCommand::List => return show::list(context).await,
+        OrgCommand::SetVocabulary(args) => return vocabulary::set(args, context).await,
+        OrgCommand::Ledger(args) => return history::ledger(&args, context).await,
+        OrgCommand::Audit(args) => return history::audit_log(&args, context).await,
         OrgCommand::Show(One { organization }) => {
-            return print_one(&find(organization, context).await?, None, context).await;
+            return show::one(&find(organization, context).await?, None, context).await;
         }
         OrgCommand::GrantCredits(args) => return grant_credits(args, context).await,
         OrgCommand::SetPlan(args) => {
@@ -208,12 +256,22 @@ pub(crate) async fn run(args: OrgArgs, context: &mut Context<'_>) -> Result<(), 
         OrgCommand::Deactivate(One { organization }) => {
             (organization, OrganizationUpdate { active: Some(false), ..none() }, "Deactivated")
         }
+        OrgCommand::SetEdition(args) => {
+            (args.organization, OrganizationUpdate { edition: Some(args.edition), ..none() }, "Edition set")
+        }
+        OrgCommand::SetLeakPolicy(args) => {
+            (args.organization, OrganizationUpdate { leak_policy: Some(args.policy), ..none() }, "Policy set")
+        }
+        OrgCommand::SetLowCredits(args) => {
+            let low_credits_threshold = Some(args.credits);
+            (args.organization, OrganizationUpdate { low_credits_threshold, ..none() }, "Threshold set")
+        }
         OrgCommand::SetEngine(args) => {
             (args.organization, OrganizationUpdate { engine: Some(args.engine), ..none() }, "Engine set")
         }
     };
     let changed = context.storage.update_organization(id, &update, &context.change()).await?;
-    print_one(&changed.ok_or(CommandError::NoOrganization(id))?, Some(what), context).await
+    show::one(&changed.ok_or(CommandError::NoOrganization(id))?, Some(what), context).await
 }
 
 /// No change yet.
@@ -230,7 +288,7 @@ async fn grant_credits(args: GrantCredits, context: &mut Context<'_>) -> Result<
     let id = args.organization;
     let granted = context.storage.grant_credits(id, args.credits, &context.change()).await?;
     granted.ok_or(CommandError::NoOrganization(id))?;
-    print_one(&find(id, context).await?, Some("Credits granted"), context).await
+    show::one(&find(id, context).await?, Some("Credits granted"), context).await
 }
 
 async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandError> {
@@ -244,12 +302,12 @@ async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandEr
         edition: args.edition,
         engine: args.engine,
         vocabulary: Vocabulary::default(),
-        leak_policy: LeakPolicy::default(),
-        low_credits_threshold: LOW_CREDITS_THRESHOLD,
+        leak_policy: args.leak_policy,
+        low_credits_threshold: args.low_credits,
         created_at: now,
     };
     context.storage.create_organization(&organization, args.credits, &context.change()).await?;
-    print_one(&organization, Some("Created"), context).await?;
+    show::one(&organization, Some("Created"), context).await?;
     if !context.json {
         let next = format!("\nNext, a key for it: kallglot key create --org {} --env test", organization.id);
         context.print(&Value::Null, &next)?;
@@ -257,235 +315,5 @@ async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandEr
     Ok(())
 }
 
-async fn list(context: &mut Context<'_>) -> Result<(), CommandError> {
-    let mut organizations = Vec::new();
-    let mut request = PageRequest::newest(PageRequest::<OrganizationId>::LIMIT_MAX);
-    loop {
-        let page = context.storage.organizations_for_operator(&request).await?;
-        request.cursor = page.items.last().map(|last| Cursor::StartingAfter(last.id));
-        organizations.extend(page.items);
-        if !page.has_more {
-            break;
-        }
-    }
-    let rows: Vec<Vec<String>> = organizations
-        .iter()
-        .map(|organization| {
-            let active = if organization.active { "active" } else { "inactive" };
-            let Organization { id, name, plan, created_at, .. } = organization;
-            vec![id.to_string(), name.clone(), plan.to_string(), active.into(), rfc3339(*created_at)]
-        })
-        .collect();
-    let text = if rows.is_empty() {
-        "There is no organization yet. Create one: kallglot org create --name NAME".to_owned()
-    } else {
-        table(&["id", "name", "plan", "status", "created"], &rows)
-    };
-    let mut data = Vec::with_capacity(organizations.len());
-    for organization in &organizations {
-        let credits = context.storage.credit_balance(organization.id).await?.unwrap_or_default().remaining;
-        data.push(to_json(organization, credits));
-    }
-    context.print(&json!({"object": "list", "data": data}), &text)
-}
-
-async fn set_vocabulary(args: SetVocabulary, context: &mut Context<'_>) -> Result<(), CommandError> {
-    let id = args.organization;
-    let organization = context.storage.organization(id).await?.ok_or(CommandError::NoOrganization(id))?;
-    let mut vocabulary = organization.vocabulary;
-    if args.clear {
-        vocabulary.languages.remove(&args.language);
-    } else {
-        let expectation = Expectation {
-            phrases: args.phrases.as_deref().map(lines).transpose()?.unwrap_or_default(),
-            words: args.words.as_deref().map(lines).transpose()?.unwrap_or_default(),
-            phrases_only: args.phrases_only,
-        };
-        vocabulary.languages.insert(args.language, expectation);
-    }
-    vocabulary.validate().map_err(|error| CommandError::Invalid(error.to_string()))?;
-    let update = OrganizationUpdate { vocabulary: Some(vocabulary), ..OrganizationUpdate::default() };
-    let changed = context.storage.update_organization(id, &update, &context.change()).await?;
-    print_one(&changed.ok_or(CommandError::NoOrganization(id))?, Some("Vocabulary set"), context).await
-}
-
-/// The lines of a text file that say something.
-fn lines(path: &Path) -> Result<Vec<String>, CommandError> {
-    let text = std::fs::read_to_string(path).map_err(|source| CommandError::File { path: path.to_owned(), source })?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
-}
-
-fn limits_json(limits: &Limits) -> Value {
-    json!({
-        "requests_per_minute": limits.requests_per_minute_max,
-        "concurrent_sessions": limits.concurrent_sessions_max,
-        "stream_messages_per_second": limits.stream_messages_per_second_max,
-        "stream_audio_bytes_per_second": limits.stream_audio_bytes_per_second_max,
-    })
-}
-
-fn to_json(organization: &Organization, credits: i64) -> Value {
-    json!({
-        "id": organization.id.to_string(),
-        "object": "organization",
-        "name": organization.name,
-        "plan": organization.plan.as_str(),
-        "active": organization.active,
-        "credits": credits,
-        "edition": organization.edition.number(),
-        "engine": organization.engine,
-        "limits": {
-            "live": limits_json(&organization.limits(Environment::Live)),
-            "test": limits_json(&organization.limits(Environment::Test)),
-        },
-        "vocabulary": serde_json::from_str::<Value>(&vocabulary_to_json(&organization.vocabulary)).unwrap_or_default(),
-        "created_at": rfc3339(organization.created_at),
-    })
-}
-
-fn limits_text(limits: &Limits) -> String {
-    format!(
-        "{} requests/min, {} sessions at once, {} messages/s and {} bytes of audio/s a stream",
-        limits.requests_per_minute_max,
-        limits.concurrent_sessions_max,
-        limits.stream_messages_per_second_max,
-        limits.stream_audio_bytes_per_second_max
-    )
-}
-
-fn vocabulary_text(vocabulary: &Vocabulary) -> String {
-    let languages: Vec<String> = vocabulary
-        .languages
-        .iter()
-        .map(|(language, expectation)| {
-            let only = if expectation.phrases_only { " (only these)" } else { "" };
-            format!("{language}: {} phrases{only}, {} words", expectation.phrases.len(), expectation.words.len())
-        })
-        .collect();
-    if languages.is_empty() { "none".into() } else { languages.join("; ") }
-}
-
-async fn print_one(
-    organization: &Organization,
-    what: Option<&str>,
-    context: &mut Context<'_>,
-) -> Result<(), CommandError> {
-    let credits = context.storage.credit_balance(organization.id).await?.unwrap_or_default().remaining;
-    let status = if organization.active { "active" } else { "inactive: every request is refused" };
-    let done = what.map(|what| format!("{what}.\n")).unwrap_or_default();
-    let text = done
-        + &properties(&[
-            ("id", organization.id.to_string()),
-            ("name", organization.name.clone()),
-            ("status", status.into()),
-            ("plan", organization.plan.to_string()),
-            ("credits", credits.to_string()),
-            ("live", limits_text(&organization.limits(Environment::Live))),
-            ("test", limits_text(&organization.limits(Environment::Test))),
-            ("edition", organization.edition.to_string()),
-            ("engine", organization.engine.clone().unwrap_or_else(|| "the server's default".into())),
-            ("vocabulary", vocabulary_text(&organization.vocabulary)),
-            ("created", rfc3339(organization.created_at)),
-        ]);
-    context.print(&to_json(organization, credits), &text)
-}
-
 #[cfg(test)]
-mod tests {
-    use crate::command::tests::Shell;
-    use serde_json::json;
-
-    #[tokio::test]
-    async fn credits_are_granted() {
-        let shell = Shell::new();
-        let created = shell.json(&["org", "create", "--name", "Acme", "--credits", "7"]).await;
-        assert_eq!(created["credits"], 7);
-        let id = created["id"].as_str().unwrap();
-        assert_eq!(shell.json(&["org", "grant-credits", id, "50"]).await["credits"], 57);
-        assert_eq!(shell.json(&["org", "show", id]).await["credits"], 57);
-        assert!(shell.run(false, &["org", "grant-credits", id, "0"]).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn an_organization_is_created_shown_and_listed() {
-        let shell = Shell::new();
-        let created = shell.json(&["org", "create", "--name", "Åsa & Söner", "--concurrent-sessions", "12"]).await;
-        assert_eq!((&created["plan"], &created["credits"]), (&json!("starter"), &json!(100)));
-        assert_eq!(created["limits"]["live"]["concurrent_sessions"], 12);
-        assert_eq!(created["limits"]["live"]["requests_per_minute"], 120);
-        assert_eq!(created["created_at"], "2025-06-15T15:06:40Z");
-        let id = created["id"].as_str().unwrap();
-        assert_eq!(shell.json(&["org", "show", id]).await, created);
-        assert_eq!(shell.json(&["org", "list"]).await, json!({"object": "list", "data": [created]}));
-
-        let text = shell.run(false, &["org", "list"]).await.unwrap();
-        assert!(text.lines().nth(1).unwrap().contains("Åsa & Söner"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn people_are_told_what_to_do_next() {
-        let shell = Shell::new();
-        let empty = shell.run(false, &["org", "list"]).await.unwrap();
-        assert!(empty.contains("kallglot org create"), "{empty}");
-        let created = shell.run(false, &["org", "create", "--name", "Acme"]).await.unwrap();
-        assert!(created.contains("kallglot key create --org org_"), "{created}");
-        let unknown = shell.run(false, &["org", "show", "org_0000000000000000000009"]).await.unwrap_err();
-        assert!(unknown.contains("org_0000000000000000000009") && unknown.contains("org list"), "{unknown}");
-    }
-
-    #[tokio::test]
-    async fn plan_and_status_and_engine_are_set() {
-        let shell = Shell::new();
-        let created = shell.json(&["org", "create", "--name", "Acme", "--requests-per-minute", "7"]).await;
-        let id = created["id"].as_str().unwrap();
-        let pro = shell.json(&["org", "set-plan", id, "--plan", "pro"]).await;
-        assert_eq!(pro["limits"]["live"]["requests_per_minute"], 600, "what is not given is the plan's");
-        assert_eq!(shell.json(&["org", "deactivate", id]).await["active"], false);
-        assert_eq!(shell.json(&["org", "activate", id]).await["active"], true);
-        assert_eq!(shell.json(&["org", "set-engine", id, "openai"]).await["engine"], "openai");
-        assert_eq!(shell.json(&["org", "set-engine", id, "--default"]).await["engine"], json!(null));
-    }
-
-    #[tokio::test]
-    async fn a_vocabulary_is_read_from_files_and_cleared() {
-        let shell = Shell::new();
-        let created = shell.json(&["org", "create", "--name", "Acme"]).await;
-        let id = created["id"].as_str().unwrap();
-        let file = shell.folder.path().join("phrases.txt");
-        std::fs::write(&file, "# reception\nbuenos días\n\n  ¿en qué puedo ayudarle?  \n").unwrap();
-        let file = file.to_str().unwrap();
-
-        let words = ["org", "set-vocabulary", id, "--language", "ES-mx", "--phrases", file, "--phrases-only"];
-        let set = shell.json(&words).await;
-        let expected = json!({"es-MX": {"phrases": ["buenos días", "¿en qué puedo ayudarle?"], "phrases_only": true}});
-        assert_eq!(set["vocabulary"], expected);
-        let text = shell.run(false, &["org", "show", id]).await.unwrap();
-        assert!(text.contains("es-MX: 2 phrases (only these), 0 words"), "{text}");
-
-        let cleared = shell.json(&["org", "set-vocabulary", id, "--language", "es-MX", "--clear"]).await;
-        assert_eq!(cleared["vocabulary"], json!({}));
-        let words = ["org", "set-vocabulary", id, "--language", "es", "--words", "/nowhere/words.txt"];
-        let missing = shell.run(false, &words).await.unwrap_err();
-        assert!(missing.contains("/nowhere/words.txt"), "{missing}");
-    }
-
-    #[tokio::test]
-    async fn wrong_values_are_usage_errors() {
-        let shell = Shell::new();
-        for words in [
-            &["org", "create"] as &[&str],
-            &["org", "create", "--name", " "],
-            &["org", "create", "--name", "a", "--plan", "gold"],
-            &["org", "create", "--name", "a", "--requests-per-minute", "0"],
-            &["org", "create", "--name", "a", "--edition", "3"],
-            &["org", "show", "acme"],
-            &["org", "set-engine", "org_0000000000000000000009"],
-            &["org", "set-vocabulary", "org_0000000000000000000009", "--language", "es"],
-            &["org", "set-vocabulary", "org_0000000000000000000009", "--language", "es", "--phrases-only"],
-        ] {
-            let error = shell.run(false, words).await.unwrap_err();
-            assert!(error.starts_with("usage: "), "{words:?}: {error}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! What only the outermost layer may touch: the system's clock, its random source, and the secrets in the data folder.
 #![allow(clippy::disallowed_methods, reason = "this is where the real clock and random source enter")]
 
+mod pepper_file;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -9,9 +11,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kallglot_core::api_key::{Pepper, Peppers};
 use kallglot_core::clock::Clock;
 use kallglot_core::random::RandomSource;
+
+pub(crate) use pepper_file::{PepperFile, PepperInfo, pepper_infos, peppers};
 
 /// The system's clock.
 pub(crate) struct SystemClock;
@@ -54,12 +57,24 @@ pub(crate) enum SecretError {
     },
     /// The file is not one of ours.
     #[error(
-        "{path} does not hold a secret (64 hexadecimal digits). If it was damaged, restore it from a backup: without it, API keys can't be checked."
+        "{path} does not hold what it should (64 hexadecimal digits). If it was damaged, restore it from a backup: without it, API keys can't be checked."
     )]
     Damaged {
         /// The file.
         path: String,
     },
+    /// The file is being changed.
+    #[error("{path} is being changed by another command. Try again.")]
+    Busy {
+        /// The file.
+        path: String,
+    },
+}
+
+/// Why something at `path` could not be read or written.
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> SecretError {
+    let path = path.display().to_string();
+    move |source| SecretError::Io { path, source }
 }
 
 /// The secret `name` of the data folder: 32 bytes as hexadecimal digits in a file that only its owner may read, made when missing.
@@ -67,24 +82,12 @@ pub(crate) enum SecretError {
 pub(crate) fn secret(data_dir: &Path, name: &str) -> Result<[u8; 32], SecretError> {
     let folder = data_dir.join("secrets");
     let path = folder.join(name);
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |source| SecretError::Io { path, source }
-    };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
     if !path.exists() {
         let mut bytes = [0; 32];
         SystemRandom.fill(&mut bytes);
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-        written.map_err(failed(&temporary))?;
+        write_for_owner(&temporary, &hexadecimal(&bytes)).map_err(failed(&temporary))?;
         // A link fails when the name is taken: the first process wins, and a half-written file never has the name.
         let linked = fs::hard_link(&temporary, &path);
         fs::remove_file(&temporary).map_err(failed(&temporary))?;
@@ -98,37 +101,19 @@ pub(crate) fn secret(data_dir: &Path, name: &str) -> Result<[u8; 32], SecretErro
     parse(text.trim()).ok_or_else(|| SecretError::Damaged { path: path.display().to_string() })
 }
 
-/// The peppers of the data folder, made when missing. The file has one line per pepper, the newest first: its number and 64 hexadecimal
-/// digits. A line with the digits alone is number 1.
-pub(crate) fn peppers(data_dir: &Path) -> Result<Peppers, SecretError> {
-    let path = data_dir.join("secrets").join("pepper");
-    if !path.exists() {
-        secret(data_dir, "pepper")?;
-    }
-    let shown = path.display().to_string();
-    let text = fs::read_to_string(&path).map_err(|source| SecretError::Io { path: shown.clone(), source })?;
-    parse_peppers(&text).ok_or(SecretError::Damaged { path: shown })
+/// Writes a file that only its owner may read; it is on disk afterwards, though not yet its name.
+fn write_for_owner(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
-fn parse_peppers(text: &str) -> Option<Peppers> {
-    let mut peppers = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (number, digits) = match line.split_once(' ') {
-            Some((number, digits)) => (number.parse().ok()?, digits.trim()),
-            None => (1, line),
-        };
-        peppers.push(Pepper::new(number, parse(digits)?));
-    }
-    // The newest has the largest number, so a number is never given twice.
-    if !peppers.is_sorted_by(|newer, older| newer.number() > older.number()) {
-        return None;
-    }
-    let mut peppers = peppers.into_iter();
-    Some(Peppers::new(peppers.next()?, peppers.collect()))
+fn hexadecimal(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn parse(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let mut bytes = [0; 32];
