@@ -1,8 +1,8 @@
 //! How many sessions a second can be created durably, by how many concurrent callers: as `POST /v1/sessions` does it, each with an
 //! idempotency key, a credit, and an event.
 //!
-//! `cargo run --release -p kallglot-storage-sqlite --example write_rate [folder [callers]…]`: the folder decides which disk is
-//! measured. With callers 0, a second opening of the same database, as the command line has it, does one write after another beside
+//! `cargo run --release -p kallglot-storage-sqlite --example write_rate [folder [organizations [callers]…]]`: the folder decides
+//! which disk is measured; the more organizations share the work, the more places of the database each commit changes. With callers 0, a second opening of the same database, as the command line has it, does one write after another beside
 //! 256 callers: it must not starve.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // A measuring program, whose output is its figures.
@@ -25,13 +25,14 @@ use kallglot_storage::{
 use kallglot_storage_sqlite::{FILE_NAME, SqliteStorage};
 
 const MEASURED: Duration = Duration::from_secs(5);
-const ORGANIZATIONS: u64 = 100;
 
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args_os().skip(1);
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
-    let mut callers: Vec<usize> = arguments.map(|number| number.to_str().unwrap().parse().unwrap()).collect();
+    let mut numbers = arguments.map(|number| number.to_str().unwrap().parse().unwrap());
+    let organizations = numbers.next().map(|number| vec![number]).unwrap_or(vec![1, 100]);
+    let mut callers: Vec<usize> = numbers.collect();
     if callers.is_empty() {
         callers = vec![1, 32, 128, 256, 512, 0];
     }
@@ -40,17 +41,20 @@ async fn main() {
     println!(
         "callers   sessions/s   median ms   p99 ms   max ms   cpu us each, of writer   number   median ms   max ms"
     );
-    for callers in callers {
-        match callers {
-            0 => measure(&parent, 256, true).await,
-            _ => measure(&parent, callers, false).await,
+    for organizations in organizations {
+        println!("{organizations} organizations");
+        for callers in &callers {
+            match callers {
+                0 => measure(&parent, organizations, 256, true).await,
+                _ => measure(&parent, organizations, *callers, false).await,
+            }
         }
     }
 }
 
-/// Request `number`, of one organization of many.
-fn request(number: u64) -> NewSession {
-    let owner = u128::from(number % ORGANIZATIONS) + 1;
+/// Request `number`, of one organization of so many.
+fn request(number: u64, organizations: usize) -> NewSession {
+    let owner = u128::from(number % organizations as u64) + 1;
     let tenant = Tenant { organization: OrganizationId::from_bits(owner), environment: Environment::Live };
     // Ids as they are in life: the time, then chance.
     let chance = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 48;
@@ -76,8 +80,8 @@ fn request(number: u64) -> NewSession {
     new
 }
 
-async fn begin(storage: &SqliteStorage) {
-    for owner in 1..=u128::from(ORGANIZATIONS) {
+async fn begin(storage: &SqliteStorage, organizations: usize) {
+    for owner in 1..=organizations as u128 {
         storage.create_organization(&organization(owner), 1_000_000_000, &change(owner, 1)).await.unwrap();
         let mut key = key(owner);
         (key.organization, key.environment) = (OrganizationId::from_bits(owner), Environment::Live);
@@ -85,10 +89,10 @@ async fn begin(storage: &SqliteStorage) {
     }
 }
 
-async fn measure(parent: &Path, callers: usize, with_command_line: bool) {
+async fn measure(parent: &Path, organizations: usize, callers: usize, with_command_line: bool) {
     let folder = tempfile::tempdir_in(parent).unwrap();
     let storage = Arc::new(SqliteStorage::open(folder.path()).unwrap());
-    begin(&storage).await;
+    begin(&storage, organizations).await;
     let next = Arc::new(AtomicU64::new(0));
     let (start, cpu) = (Instant::now(), ["", "db-write"].map(cpu_time));
     let tasks: Vec<_> = (0..callers)
@@ -97,7 +101,7 @@ async fn measure(parent: &Path, callers: usize, with_command_line: bool) {
             tokio::spawn(async move {
                 let mut waits = Vec::new();
                 while start.elapsed() < MEASURED {
-                    let new = request(next.fetch_add(1, Ordering::Relaxed));
+                    let new = request(next.fetch_add(1, Ordering::Relaxed), organizations);
                     let begun = Instant::now();
                     let created = storage.create_session(&new).await.unwrap();
                     waits.push(begun.elapsed());
@@ -138,7 +142,8 @@ async fn measure(parent: &Path, callers: usize, with_command_line: bool) {
         print!("   {number:6}   {median:9.2}   {max:6.2}");
     }
     println!();
-    assert!(storage.session(request(0).session.tenant, request(0).session.id).await.unwrap().is_some());
+    let first = request(0, organizations).session;
+    assert!(storage.session(first.tenant, first.id).await.unwrap().is_some());
     let granted =
         storage.grant_credits(OrganizationId::from_bits(1), NonZeroU32::MIN, &change(9_000, 9)).await.unwrap();
     assert!(granted.is_some());

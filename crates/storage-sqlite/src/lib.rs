@@ -5,6 +5,7 @@
 //! runs: every transaction takes the write lock before it reads what it changes, so no update is lost.
 
 mod audit;
+mod checkpoint;
 mod credit;
 mod failure;
 mod gate;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kallglot_storage::{Storage, StorageError};
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::storage_error;
@@ -46,10 +48,7 @@ const LOCK_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 const LOCK_LOOKS_MAX: i32 = 10_000;
 const STATEMENTS_CACHED: usize = 64;
 /// How much of the database the writer keeps in memory at most. It must hold what a group changes: what doesn't fit is written twice.
-const WRITER_CACHE_KIB: i64 = 64 * 1024;
-/// After how many pages in the write-ahead log they are moved into the database: the more, the more changes of one page are moved as
-/// one, and the longer a start after a crash takes.
-const LOG_PAGES: i64 = 8_000;
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
 
 /// Why a database can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +143,6 @@ fn open_writer(folder: &Path, path: &Path) -> Result<Connection, OpenError> {
     let mut connection = connect(path)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     migration::migrate(&mut connection, migration::MIGRATIONS)?;
     Ok(connection)
@@ -158,21 +156,30 @@ impl SqliteStorage {
     /// See [`OpenError`]; the database is as it was.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join(FILE_NAME);
-        let connection = open_writer(folder, &path)?;
+        let mut connection = open_writer(folder, &path)?;
         let (read_queue, reader) = reader::queue();
-        let mut readers = Vec::with_capacity(READERS);
+        let mut others = Vec::with_capacity(READERS + 1);
         for index in 0..READERS {
             let connection = connect(&path)?;
             connection.pragma_update(None, "query_only", true)?;
             let reader = reader.clone();
-            readers.push(spawn(format!("db-read-{index}"), &path, move || reader.run(&connection))?);
+            others.push(spawn(format!("db-read-{index}"), &path, move || reader.run(&connection))?);
         }
+        let (mut checkpoints, checkpointer) = checkpoint::pair();
+        let second = connect(&path)?;
+        others.push(spawn("db-checkpoint".into(), &path, move || checkpointer.run(&second))?);
+        connection.wal_hook(Some(move |log: &mut Wal, pages| {
+            checkpoints.after_commit(log, pages);
+            Ok(())
+        }))?;
         let (write_queue, writer) = writer::queue();
         let writer = spawn("db-write".into(), &path, move || {
             writer.run(&connection);
+            // Ends the thread that makes checkpoints.
+            let _ = connection.wal_hook(None::<fn(&mut Wal, _) -> _>);
             // The last connection to close removes the log; two that close at once may each leave it to the other.
-            for reader in readers {
-                if reader.join().is_err() {
+            for other in others {
+                if other.join().is_err() {
                     tracing::error!("a thread of the database panicked");
                 }
             }

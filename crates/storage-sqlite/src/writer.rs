@@ -1,8 +1,8 @@
 //! The one writer: a thread that owns the write connection and groups what is queued into one transaction.
 //!
-//! A durable commit costs one flush of the disk, however much is in it. So the thread takes everything that is waiting (up to
-//! [`GROUP_JOBS_MAX`]), runs the jobs in one transaction, commits once, and only then answers them all. Nobody is kept
-//! waiting for a group to fill: while one group is flushed, the next one gathers.
+//! A durable commit costs one flush of the disk, however much is in it. So the thread runs everything that is waiting, and what comes
+//! meanwhile (up to [`GROUP_JOBS_MAX`] jobs), in one transaction, commits once, and only then answers them all. Nobody is kept
+//! waiting for a group to fill: it ends when nothing is waiting, and while it is flushed, the next one gathers.
 //!
 //! A savepoint costs about as much as a small job, and jobs hardly ever fail. So they run without: only when one fails, all that was
 //! done is taken back and all jobs run again, each in a savepoint of its own. A job must therefore be able to run twice.
@@ -125,17 +125,63 @@ impl Writer {
         let mut group = Vec::with_capacity(GROUP_JOBS_MAX);
         while let Some(job) = self.0.blocking_recv() {
             let mut next = Some(job);
-            while let Some(job) = next {
+            while let Some(job) = next.take() {
                 match job {
-                    Job::Write(write) => group.push(write),
                     Job::Look(look) => {
-                        commit(connection, &mut group);
                         guarded(|| look(connection));
                     }
+                    Job::Write(first) => {
+                        group.push(first);
+                        next = self.commit(connection, &mut group);
+                    }
                 }
-                next = if group.len() < GROUP_JOBS_MAX { self.0.try_recv().ok() } else { None };
             }
-            commit(connection, &mut group);
+        }
+    }
+
+    /// Runs the job in `group`, and what is waiting after it, in one transaction, then answers them all. Answers with the job after
+    /// them, if it was taken from the queue and is none for a transaction.
+    fn commit(&mut self, connection: &Connection, group: &mut Vec<Box<dyn Write>>) -> Option<Job> {
+        let mut after = None;
+        let mut outcome = in_transaction(connection, |connection| {
+            let mut ran = 0;
+            while let Some(job) = group.get_mut(ran) {
+                if !run(connection, job.as_mut())? {
+                    return Ok(false);
+                }
+                ran += 1;
+                after = self.take_another(group);
+            }
+            Ok(true)
+        });
+        if let Ok(false) = outcome {
+            outcome = in_transaction(connection, |connection| one_by_one(connection, group));
+        }
+        if let Err(error) = &outcome {
+            // Who is waiting now would wait as long for the same.
+            while after.is_none() && group.len() < GROUP_JOBS_MAX && !self.0.is_empty() {
+                after = self.take_another(group);
+            }
+            tracing::warn!(%error, jobs = group.len(), "a group of writes was not committed");
+        }
+        for job in group.drain(..) {
+            job.answer(outcome.as_ref().err());
+        }
+        after
+    }
+
+    /// Adds the next job to the group if one is waiting and there is room. Answers with it if it is none for a transaction.
+    fn take_another(&mut self, group: &mut Vec<Box<dyn Write>>) -> Option<Job> {
+        if group.len() >= GROUP_JOBS_MAX {
+            return None;
+        }
+        match self.0.try_recv() {
+            Ok(Job::Write(job)) => {
+                group.push(job);
+                None
+            }
+            Ok(other) => Some(other),
+            Err(_) => None,
         }
     }
 }
@@ -149,32 +195,9 @@ fn execute(connection: &Connection, sql: &str) -> Result<()> {
     connection.prepare_cached(sql).and_then(|mut statement| statement.execute(())).map(|_| ()).map_err(storage_error)
 }
 
-/// Runs the group in one transaction, then answers it.
-fn commit(connection: &Connection, group: &mut Vec<Box<dyn Write>>) {
-    if group.is_empty() {
-        return;
-    }
-    let mut outcome = in_transaction(connection, group, together);
-    if let Ok(false) = outcome {
-        outcome = in_transaction(connection, group, one_by_one);
-    }
-    if let Err(error) = &outcome {
-        tracing::warn!(%error, jobs = group.len(), "a group of writes was not committed");
-    }
-    for job in group.drain(..) {
-        job.answer(outcome.as_ref().err());
-    }
-}
-
-type Group = [Box<dyn Write>];
-
-/// Runs the group in a transaction by `run`; commits when that says so and succeeds, else takes everything back.
-fn in_transaction(
-    connection: &Connection,
-    group: &mut Group,
-    run: impl FnOnce(&Connection, &mut Group) -> Result<bool>,
-) -> Result<bool> {
-    let mut outcome = execute(connection, "BEGIN IMMEDIATE").and_then(|()| run(connection, group));
+/// Does `work` in a transaction; commits when that says so and succeeds, else takes everything back.
+fn in_transaction(connection: &Connection, work: impl FnOnce(&Connection) -> Result<bool>) -> Result<bool> {
+    let mut outcome = execute(connection, "BEGIN IMMEDIATE").and_then(|()| work(connection));
     if let Ok(true) = outcome {
         outcome = execute(connection, "COMMIT").map(|()| true);
     }
@@ -184,33 +207,21 @@ fn in_transaction(
     outcome
 }
 
-/// SQLite gives up the transaction by itself when the disk is full or fails: what came before in the group is gone too.
-fn still_open(connection: &Connection) -> Result<()> {
+/// Runs one job; says whether it succeeded. An error is the whole transaction's.
+fn run(connection: &Connection, job: &mut dyn Write) -> Result<bool> {
+    let kept = guarded(|| job.run(connection)).unwrap_or(false);
     if connection.is_autocommit() {
+        // SQLite gives up the transaction by itself when the disk is full or fails: what came before in the group is gone too.
         return Err(StorageError::Unavailable { cause: "SQLite gave up the transaction".into() });
     }
-    Ok(())
-}
-
-/// Runs the jobs of a group up to the first that fails; says whether none did.
-fn together(connection: &Connection, group: &mut Group) -> Result<bool> {
-    for job in group {
-        let kept = guarded(|| job.run(connection)).unwrap_or(false);
-        still_open(connection)?;
-        if !kept {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    Ok(kept)
 }
 
 /// Runs the jobs of a group so that the failure of one undoes what it did and nothing else.
-fn one_by_one(connection: &Connection, group: &mut Group) -> Result<bool> {
+fn one_by_one(connection: &Connection, group: &mut [Box<dyn Write>]) -> Result<bool> {
     for job in group {
         execute(connection, "SAVEPOINT job")?;
-        let kept = guarded(|| job.run(connection)).unwrap_or(false);
-        still_open(connection)?;
-        if !kept {
+        if !run(connection, job.as_mut())? {
             execute(connection, "ROLLBACK TO job")?;
         }
         execute(connection, "RELEASE job")?;
