@@ -7,6 +7,7 @@ mod api_keys;
 mod audit;
 mod body;
 mod context;
+mod docs;
 mod edge;
 #[doc(hidden)]
 pub mod fuzz;
@@ -18,6 +19,7 @@ mod leaks;
 mod limits;
 mod list;
 mod metrics;
+mod openapi;
 mod problem;
 mod quality;
 mod requests;
@@ -31,7 +33,7 @@ mod whoami;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, any, on};
 use kallglot_app::App;
 use kallglot_core::error_code::ErrorCode;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +45,7 @@ pub use serve::{ServeConfig, serve};
 pub use stream::StreamConfig;
 
 use crate::context::Around;
+use crate::openapi::Route;
 use crate::problem::Problem;
 
 /// What the handlers share. Cloned for every request: one count.
@@ -80,35 +83,57 @@ impl std::ops::Deref for HttpState {
     }
 }
 
-/// Every route: its path and its handlers by method. The OpenAPI document has the same ones, which a test proves.
-fn routes() -> Vec<(&'static str, MethodRouter<HttpState>)> {
-    vec![
-        ("/v1/sessions", post(sessions::create).get(sessions::list)),
-        ("/v1/sessions/{id}", get(sessions::get)),
-        ("/v1/sessions/{id}/end", post(sessions::end)),
-        ("/v1/sessions/{id}/transcript", get(transcript::get)),
-        ("/v1/sessions/{id}/quality", get(quality::get)),
-        ("/v1/sessions/{id}/connect", get(stream::connect)),
-        ("/v1/languages", get(languages::list)),
-        ("/v1/whoami", get(whoami::get)),
-        ("/v1/api_keys", post(api_keys::create).get(api_keys::list)),
-        ("/v1/api_keys/leaks", post(leaks::report)),
-        ("/v1/api_keys/{id}", get(api_keys::get).patch(api_keys::update)),
-        ("/v1/api_keys/{id}/rotate", post(api_keys::rotate)),
-        ("/v1/api_keys/{id}/revoke", post(api_keys::revoke)),
-        ("/v1/requests", get(requests::list)),
-        ("/v1/requests/{id}", get(requests::get)),
-        ("/v1/idempotency_keys/{key}", get(idempotency::get)),
-        ("/v1/audit_log", get(audit::list)),
-        ("/healthz", get(health::live)),
-        ("/readyz", get(health::ready)),
-    ]
+/// What answers a route. Every route of the table has its handler here, and there is no other way into the router.
+fn handler(route: Route) -> MethodRouter<HttpState> {
+    let method = route.operation().verb.filter();
+    match route {
+        Route::CreateSession => on(method, sessions::create),
+        Route::ListSessions => on(method, sessions::list),
+        Route::GetSession => on(method, sessions::get),
+        Route::EndSession => on(method, sessions::end),
+        Route::ConnectSession => on(method, stream::connect),
+        Route::GetTranscript => on(method, transcript::get),
+        Route::GetQuality => on(method, quality::get),
+        Route::WhoAmI => on(method, whoami::get),
+        Route::ListLanguages => on(method, languages::list),
+        Route::CreateApiKey => on(method, api_keys::create),
+        Route::ListApiKeys => on(method, api_keys::list),
+        Route::GetApiKey => on(method, api_keys::get),
+        Route::UpdateApiKey => on(method, api_keys::update),
+        Route::RotateApiKey => on(method, api_keys::rotate),
+        Route::RevokeApiKey => on(method, api_keys::revoke),
+        Route::ReportLeak => on(method, leaks::report),
+        Route::ListAuditLog => on(method, audit::list),
+        Route::ListRequests => on(method, requests::list),
+        Route::GetRequest => on(method, requests::get),
+        Route::GetIdempotencyKey => on(method, idempotency::get),
+        Route::Health => on(method, health::live),
+        Route::Readiness => on(method, health::ready),
+        Route::Document => on(method, docs::document),
+        Route::DocumentOfEdition1 => on(method, docs::document_of_edition_1),
+        Route::Reference => on(method, docs::reference),
+        Route::ErrorReference => on(method, docs::errors),
+        Route::ReferenceAsset => on(method, docs::asset),
+    }
+}
+
+/// Every path with what answers it, by method.
+fn paths() -> Vec<(&'static str, MethodRouter<HttpState>)> {
+    let mut paths: Vec<(&'static str, MethodRouter<HttpState>)> = Vec::new();
+    for route in Route::ALL {
+        let (path, handler) = (route.operation().path, handler(*route));
+        match paths.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, methods)) => *methods = std::mem::take(methods).merge(handler),
+            None => paths.push((path, handler)),
+        }
+    }
+    paths
 }
 
 /// The router of all routes. [`serve()`] puts in what it needs to know of each request.
 fn router(state: HttpState) -> Router {
     let mut router = Router::new();
-    for (path, methods) in routes() {
+    for (path, methods) in paths() {
         let methods = methods.fallback(async || Problem::of(ErrorCode::MethodNotAllowed));
         router = router.route(path, methods.layer(Around::new(&state, path)));
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::HttpState;
 use crate::gate::{Caller, SessionsRead};
 use crate::problem::Problem;
-use crate::sessions::session_id;
+use crate::sessions::{find, session_id};
 
 #[derive(Serialize)]
 pub(crate) struct Quality {
@@ -72,7 +72,8 @@ pub(crate) async fn get(
     State(state): State<HttpState>,
     Path(id): Path<String>,
 ) -> Result<Json<Quality>, Problem> {
-    let (tenant, id) = (caller.tenant(), session_id(&id)?);
+    let id = find(&state.app, caller.tenant(), session_id(&id)?).await?.id;
+    let tenant = caller.tenant();
     let unknown = || Problem::of(ErrorCode::SessionNotFound);
     let lags = state.app.storage.lags(tenant, id).await?.ok_or_else(unknown)?;
     let statistics = state.app.storage.stream_statistics(tenant, id).await?.ok_or_else(unknown)?;

@@ -45,19 +45,6 @@ pub(in crate::openapi) const READINESS: Operation = Operation {
     ..OPEN
 };
 
-pub(in crate::openapi) const METRICS: Operation = Operation {
-    path: "/metrics",
-    id: "metrics",
-    summary: "Metrics",
-    description: "Counters and latencies of the server in Prometheus' text format.",
-    answers: &[Answer {
-        status: 200,
-        description: "The metrics.",
-        content: Content::Text("text/plain", "# TYPE kallglot_requests_total counter\n"),
-    }],
-    ..OPEN
-};
-
 pub(in crate::openapi) const DOCUMENT: Operation = Operation {
     path: "/openapi.json",
     id: "openApi",
