@@ -2,7 +2,7 @@
 //!
 //! A log begins anew only when all of it was moved, and that moment never comes beside a writer that goes on and on. So a thread
 //! moves what has gathered, which is long work for the disk, while the writer works; then the writer moves the little that has come
-//! since. What must stay true: the log is bounded; a failed checkpoint fails no commit, since the log has everything.
+//! since. What must stay true: the log is bounded, as far as no reader holds it fast; a failed checkpoint fails no commit, since the log has everything.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -71,5 +71,48 @@ impl Checkpointer {
 fn warn_if_failed(moved: rusqlite::Result<()>) {
     if let Err(error) = moved {
         tracing::warn!(%error, "the write-ahead log was not moved into the database; it stays until the next time");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    #[test]
+    fn the_log_begins_anew_under_a_writer_that_never_rests() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Connection::open(folder.path().join("file.db")).unwrap();
+        let mut writer = open();
+        writer.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
+        writer.pragma_update(None, "synchronous", "OFF").unwrap();
+        let (mut checkpoints, checkpointer) = pair();
+        let in_log = Arc::new(AtomicI32::new(0));
+        let seen = Arc::clone(&in_log);
+        let hook = move |log: &mut Wal, pages| {
+            seen.store(pages, Ordering::Relaxed);
+            checkpoints.after_commit(log, pages);
+            Ok(())
+        };
+        writer.wal_hook(Some(hook)).unwrap();
+        let second = open();
+        let thread = std::thread::spawn(move || checkpointer.run(&second));
+
+        writer.execute_batch("CREATE TABLE t (x BLOB)").unwrap();
+        let (mut highest, mut begun_anew) = (0, 0);
+        // Far more than the log may ever hold.
+        for _ in 0..2_000 {
+            writer.execute("INSERT INTO t VALUES (zeroblob(400000))", ()).unwrap();
+            let pages = in_log.load(Ordering::Relaxed);
+            begun_anew += i32::from(pages < highest);
+            highest = if pages < highest { pages } else { highest.max(pages) };
+            if begun_anew == 2 {
+                break;
+            }
+        }
+        assert_eq!(begun_anew, 2);
+        writer.wal_hook(None::<fn(&mut Wal, i32) -> rusqlite::Result<()>>).unwrap();
+        thread.join().unwrap();
     }
 }

@@ -54,6 +54,9 @@ const LEAKED: &str = "SELECT s.valid_until_us, s.leaked_under, o.leak_policy, k.
     FROM api_key_secrets s JOIN api_keys k ON k.id = s.key_id JOIN organizations o ON o.id = k.organization_id \
     WHERE s.hash = ?1";
 
+/// How many uses of keys are noted at once.
+const USES_PER_JOB: usize = 200;
+
 fn edition(columns: &Columns<'_>) -> Result<Option<Edition>> {
     let number: Option<i64> = columns.get("edition")?;
     number.map(|number| Edition::from_number(number).ok_or_else(|| columns.corrupt("edition"))).transpose()
@@ -497,8 +500,12 @@ impl KeyRepository for SqliteStorage {
     }
 
     async fn note_key_uses(&self, uses: &[KeyUse]) -> Result<()> {
-        let uses = uses.to_vec();
-        self.write(move |connection| uses.iter().try_for_each(|used| note_use(connection, used))).await
+        // In parts, so that what else is to be written needs not wait for all of them.
+        for part in uses.chunks(USES_PER_JOB) {
+            let part = part.to_vec();
+            self.write(move |connection| part.iter().try_for_each(|used| note_use(connection, used))).await?;
+        }
+        Ok(())
     }
 
     async fn gate_changes_since(&self, marker: Option<i64>) -> Result<GateChanges> {

@@ -30,25 +30,41 @@ const BLOCKS_MAX: u32 = 100;
 /// Most events that one call answers with.
 const EVENTS_MAX: u32 = 1000;
 
-/// Raises an event, whose texts the caller may have at hand: its id, organization and detail.
-pub(crate) fn raise(
-    connection: &Connection,
-    event: &Event,
-    id: &str,
-    organization: &str,
-    object: &str,
-    detail: &str,
-) -> Result<()> {
-    let environment = event.environment.as_str();
-    let event_type = event.event_type.as_str();
-    change(connection, APPEND_EVENT, params![id, organization, environment, event_type, object, detail, us(event.at)])?;
-    Ok(())
+/// An event with its texts written out.
+pub(crate) struct EventRow {
+    id: String,
+    organization: String,
+    environment: &'static str,
+    event_type: &'static str,
+    object: String,
+    detail: String,
+    at_us: i64,
+}
+
+impl EventRow {
+    pub(crate) fn of(event: &Event) -> Self {
+        Self {
+            id: event.id.to_string(),
+            organization: event.organization.to_string(),
+            environment: event.environment.as_str(),
+            event_type: event.event_type.as_str(),
+            object: event.object.clone(),
+            detail: pairs_to_json(&event.detail),
+            at_us: us(event.at),
+        }
+    }
+
+    /// Raises it.
+    pub(crate) fn raise(&self, connection: &Connection) -> Result<()> {
+        let Self { id, organization, environment, event_type, object, detail, at_us } = self;
+        change(connection, APPEND_EVENT, params![id, organization, environment, event_type, object, detail, at_us])?;
+        Ok(())
+    }
 }
 
 /// Raises an event.
 pub(crate) fn raise_event(connection: &Connection, event: &Event) -> Result<()> {
-    let (id, organization) = (event.id.to_string(), event.organization.to_string());
-    raise(connection, event, &id, &organization, &event.object, &pairs_to_json(&event.detail))
+    EventRow::of(event).raise(connection)
 }
 
 fn insert_block(connection: &Connection, block: &RequestBlock) -> Result<()> {

@@ -5,15 +5,18 @@ use kallglot_core::Timestamp;
 use kallglot_core::credit::{CreditBalance, LedgerKind};
 use kallglot_core::event::Event;
 use kallglot_core::id::SessionId;
+use kallglot_core::language::LanguageTag;
 use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
 use kallglot_storage::json::{pairs_from_json, pairs_to_json, vocabulary_from_json, vocabulary_to_json};
-use kallglot_storage::{CreateSession, EndedSession, NewSession, Page, PageRequest, SessionRepository, StorageError};
+use kallglot_storage::{
+    CreateSession, EndedSession, NewAnswer, NewSession, Page, PageRequest, SessionRepository, StorageError,
+};
 use rusqlite::{Connection, Row, params};
 
 use crate::SqliteStorage;
 use crate::credit::{self, Account, Entry};
 use crate::idempotency::{self, Found};
-use crate::log::{raise, raise_event};
+use crate::log::{EventRow, raise_event};
 use crate::query::{change, every, first, page};
 use crate::row::{Columns, cut, us, us_if_any};
 
@@ -108,16 +111,26 @@ fn step(
 
 /// A session that is to be made, with its texts written out: by its caller, so that the one writer need not.
 struct Prepared {
-    new: NewSession,
     id: String,
     organization: String,
+    environment: &'static str,
     created_by: String,
+    mode: &'static str,
+    source_language: Option<LanguageTag>,
+    target_language: Option<LanguageTag>,
+    voice: Option<String>,
     vocabulary: String,
     metadata: String,
+    created_at: Timestamp,
+    last_activity_at: Timestamp,
+    joinable_until: Timestamp,
+    state: SessionState,
     request: String,
-    event: String,
-    event_detail: String,
-    answered_request: String,
+    price: i64,
+    event: EventRow,
+    low_credits_event: Event,
+    /// The answer, and its request.
+    answer: Option<(NewAnswer, String)>,
 }
 
 impl Prepared {
@@ -126,74 +139,74 @@ impl Prepared {
         Self {
             id: session.id.to_string(),
             organization: session.tenant.organization.to_string(),
+            environment: session.tenant.environment.as_str(),
             created_by: session.created_by.to_string(),
+            mode: session.mode.as_str(),
+            source_language: session.source_language.clone(),
+            target_language: session.target_language.clone(),
+            voice: session.voice.clone(),
             vocabulary: vocabulary_to_json(&session.vocabulary),
             metadata: pairs_to_json(&session.metadata),
+            created_at: session.created_at,
+            last_activity_at: session.last_activity_at,
+            joinable_until: session.joinable_until,
+            state: session.state.clone(),
             request: new.request.to_string(),
-            event: new.event.id.to_string(),
-            event_detail: pairs_to_json(&new.event.detail),
-            answered_request: new.idempotency.as_ref().map(|answer| answer.request.to_string()).unwrap_or_default(),
-            new: new.clone(),
+            price: new.credits.into(),
+            event: EventRow::of(&new.event),
+            low_credits_event: new.low_credits_event.clone(),
+            answer: new.idempotency.as_ref().map(|answer| (answer.clone(), answer.request.to_string())),
         }
     }
 
     /// Everything that must be asked is asked before the first row is written.
     fn create(&self, connection: &Connection) -> Result<CreateSession> {
-        let environment = self.new.session.tenant.environment.as_str();
         let mut expired = false;
-        if let Some(answer) = &self.new.idempotency {
-            match idempotency::find(connection, &self.organization, environment, answer.key.as_str(), answer.at)? {
+        if let Some((answer, _)) = &self.answer {
+            match idempotency::find(connection, &self.organization, self.environment, answer.key.as_str(), answer.at)? {
                 Found::Answer(stored) => return Ok(CreateSession::Known(stored)),
                 Found::Expired => expired = true,
                 Found::Nothing => {}
             }
         }
-        let price = i64::from(self.new.credits);
-        let account = if price > 0 { self.account(connection)? } else { None };
+        let account = if self.price > 0 { Some(self.account(connection)?) } else { None };
         if let Some(Account { balance, .. }) = account
-            && balance.remaining < price
+            && balance.remaining < self.price
         {
             return Ok(CreateSession::NoCredits(balance));
         }
 
         self.insert(connection)?;
-        let balance = account.map(|account| self.spend(connection, account, price)).transpose()?;
-        raise(
-            connection,
-            &self.new.event,
-            &self.event,
-            &self.organization,
-            &self.new.event.object,
-            &self.event_detail,
-        )?;
-        if let Some(answer) = &self.new.idempotency {
+        let balance = account.map(|account| self.spend(connection, account)).transpose()?;
+        self.event.raise(connection)?;
+        if let Some((answer, request)) = &self.answer {
             if expired {
-                idempotency::remove(connection, &self.organization, environment, answer.key.as_str())?;
+                idempotency::remove(connection, &self.organization, self.environment, answer.key.as_str())?;
             }
-            idempotency::insert(connection, &self.organization, environment, answer, &self.answered_request)?;
+            idempotency::insert(connection, &self.organization, self.environment, answer, request)?;
         }
         Ok(CreateSession::Created(balance))
     }
 
-    fn account(&self, connection: &Connection) -> Result<Option<Account>> {
+    fn account(&self, connection: &Connection) -> Result<Account> {
         let unknown = || StorageError::Conflict { constraint: "sessions.organization_id".into() };
-        credit::account(connection, &self.organization)?.ok_or_else(unknown).map(Some)
+        credit::account(connection, &self.organization)?.ok_or_else(unknown)
     }
 
     /// Takes the price from the ledger; raises the event for low credits when that crosses the threshold.
-    fn spend(&self, connection: &Connection, before: Account, price: i64) -> Result<CreditBalance> {
+    fn spend(&self, connection: &Connection, before: Account) -> Result<CreditBalance> {
         let entry = Entry {
             organization: &self.organization,
             kind: LedgerKind::Spend,
-            amount: -price,
+            amount: -self.price,
             request: Some(&self.request),
             object: Some(&self.id),
-            at: self.new.session.created_at,
+            at: self.created_at,
         };
         let balance = credit::append(connection, before.balance, &entry)?;
         let threshold = before.low_credits_threshold;
         if before.balance.remaining > threshold && threshold >= balance.remaining {
-            let mut event = self.new.low_credits_event.clone();
+            let mut event = self.low_credits_event.clone();
             event.detail.insert("remaining".into(), balance.remaining.to_string());
             event.detail.insert("threshold".into(), threshold.to_string());
             raise_event(connection, &event)?;
@@ -202,25 +215,24 @@ impl Prepared {
     }
 
     fn insert(&self, connection: &Connection) -> Result<()> {
-        let session = &self.new.session;
-        let (status, started_at, ended_at, reason) = columns_of(&session.state);
+        let (status, started_at, ended_at, reason) = columns_of(&self.state);
         change(
             connection,
             INSERT,
             params![
                 self.id,
                 self.organization,
-                session.tenant.environment.as_str(),
+                self.environment,
                 self.created_by,
-                session.mode.as_str(),
-                session.source_language.as_ref().map(|tag| tag.as_str()),
-                session.target_language.as_ref().map(|tag| tag.as_str()),
-                session.voice,
+                self.mode,
+                self.source_language.as_ref().map(|tag| tag.as_str()),
+                self.target_language.as_ref().map(|tag| tag.as_str()),
+                self.voice,
                 self.vocabulary,
                 self.metadata,
-                us(session.created_at),
-                us(session.last_activity_at),
-                us(session.joinable_until),
+                us(self.created_at),
+                us(self.last_activity_at),
+                us(self.joinable_until),
                 status,
                 started_at,
                 ended_at,

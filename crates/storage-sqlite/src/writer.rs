@@ -296,6 +296,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_look_comes_between_the_writes_around_it() {
+        let (queue, thread) = start();
+        let (before, seen, after) = as_one_group(&queue, async {
+            tokio::join!(biased;
+                queue.write(|c| insert(c, 1)),
+                queue.look(|c| Ok((count(c), c.is_autocommit()))),
+                queue.write(|c| insert(c, 2)),
+            )
+        })
+        .await;
+        assert_eq!((before, after), (Ok(()), Ok(())));
+        assert_eq!(seen, Ok((1, true)), "what is before it is committed, what is after it is not begun");
+        drop(queue);
+        assert_eq!(count(&thread.join().unwrap()), 2);
+    }
+
+    #[tokio::test]
     async fn nobody_is_told_of_success_when_the_group_is_not_committed() {
         let (queue, thread) = start();
         let (before, ruined, after) = as_one_group(&queue, async {

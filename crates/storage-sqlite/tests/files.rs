@@ -64,9 +64,12 @@ async fn an_impossible_value_is_corrupt_and_named() {
         ("UPDATE sessions SET status = 'ended'", "sessions", "status"),
         ("UPDATE sessions SET created_at_us = 9223372036854775807", "sessions", "created_at_us"),
         ("UPDATE sessions SET metadata = '[]'", "sessions", "metadata"),
+        ("UPDATE sessions SET joinable_until_us = 9223372036854775807", "sessions", "joinable_until_us"),
         ("UPDATE api_keys SET permissions = 'everything'", "api_keys", "permissions"),
         ("UPDATE api_keys SET allowed_networks = '300.0.0.0/8'", "api_keys", "allowed_networks"),
         ("UPDATE organizations SET plan = 'gold'", "organizations", "plan"),
+        ("UPDATE organizations SET leak_policy = 'shrug'", "organizations", "leak_policy"),
+        ("UPDATE organizations SET low_credits_threshold = -1", "organizations", "low_credits_threshold"),
         ("UPDATE organizations SET edition = 3", "organizations", "edition"),
         ("UPDATE organizations SET requests_per_minute_max = -1", "organizations", "requests_per_minute_max"),
     ] {

@@ -17,7 +17,7 @@ use kallglot_storage::conformance::example::{
 };
 use kallglot_storage::{
     CreateSession, IdempotencyRepository as _, KeyRepository as _, KeyUpdate, LogRepository as _, NewSession,
-    OrganizationRepository as _, SessionRepository as _, Storage as _, TurnRepository as _,
+    OrganizationRepository as _, RequestBlock, SessionRepository as _, Storage as _, TurnRepository as _,
 };
 use kallglot_storage_sqlite::{FILE_NAME, SqliteStorage};
 
@@ -284,6 +284,21 @@ async fn another_process_is_noticed_and_its_update_kept() {
     assert_eq!(server.changes().await.unwrap(), after, "its own change does not count");
     let both = command_line.key(TENANT, id).await.unwrap().unwrap();
     assert_eq!((both.name.as_str(), both.requests_per_minute_max), ("renamed", Some(7)));
+}
+
+#[tokio::test]
+async fn checkpoints_are_not_another_process() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let storage = new_database(folder.path()).await;
+    let before = storage.changes().await.unwrap();
+    // Several times as much as the log holds before it is moved into the database.
+    let block = RequestBlock { tenant: TENANT, first_at: at(1), last_at: at(2), packed: vec![7; 1_000_000] };
+    for _ in 0..60 {
+        storage.append_request_blocks(std::slice::from_ref(&block)).await.unwrap();
+        assert_eq!(storage.changes().await.unwrap(), before);
+    }
+    let moved = std::fs::metadata(folder.path().join(FILE_NAME)).expect("the file").len();
+    assert!(moved > 10_000_000, "{moved} bytes are in the database beside its log");
 }
 
 #[tokio::test]
