@@ -259,7 +259,9 @@ impl App {
     /// Storage's.
     pub async fn report_leak(&self, secret: &Secret, change: &Change) -> Result<Option<LeakedKey>, Error> {
         let peppers = self.peppers();
-        for pepper in std::iter::once(peppers.newest()).chain(peppers.older()) {
+        // The newest once more at the end: a request of this key may move it there between the look-ups.
+        let newest = std::iter::once(peppers.newest());
+        for pepper in newest.clone().chain(peppers.older()).chain(newest) {
             if let Some(leaked) = self.storage.report_leak(&pepper.hash(secret.expose()), change).await? {
                 self.changed(&[GateChange::Key(leaked.key.id)]);
                 if leaked.key.revoked_at.is_some() {

@@ -9,12 +9,25 @@ use ipnet::IpNet;
 use kallglot_core::api_key::ServerEnvironment;
 
 /// What the operator says of the network in front of the server.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct EdgeConfig {
     /// Proxies whose `X-Forwarded-For` is believed. Nobody else's is.
     pub trusted_proxies: Vec<IpNet>,
     /// Host names (lower case, without a port) that answer for one environment.
     pub hosts: BTreeMap<String, ServerEnvironment>,
+    /// Who may read `/metrics`, which needs no key.
+    pub metrics_from: Vec<IpNet>,
+}
+
+impl Default for EdgeConfig {
+    fn default() -> Self {
+        let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+        Self {
+            trusted_proxies: Vec::new(),
+            hosts: BTreeMap::new(),
+            metrics_from: loopback.into_iter().map(IpNet::from).collect(),
+        }
+    }
 }
 
 impl EdgeConfig {
@@ -76,6 +89,7 @@ mod tests {
                 ("api.example.com".into(), ServerEnvironment::Live),
                 ("[::1]".into(), ServerEnvironment::Test),
             ]),
+            ..EdgeConfig::default()
         }
     }
 

@@ -109,6 +109,7 @@ fn handler(route: Route) -> MethodRouter<HttpState> {
         Route::GetIdempotencyKey => on(method, idempotency::get),
         Route::Health => on(method, health::live),
         Route::Readiness => on(method, health::ready),
+        Route::Metrics => on(method, metrics::get),
         Route::Document => on(method, docs::document),
         Route::DocumentOfEdition1 => on(method, docs::document_of_edition_1),
         Route::Reference => on(method, docs::reference),

@@ -1,26 +1,158 @@
-//! What is counted of requests, for Prometheus: outcomes and latency by route, with bounded labels and no secrets.
+//! What is counted, for Prometheus (`GET /metrics`, in the OpenMetrics text format): outcomes and latency by route, and how the gate's parts stand.
+//!
+//! What must stay true: labels have few values, all known beforehand (routes, methods, codes), and never name an organization, a key or
+//! an address; counting an answer takes a few atomic additions. Only clients in [`crate::EdgeConfig::metrics_from`] may read.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use axum::http::{Method, StatusCode};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use kallglot_core::error_code::ErrorCode;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::HttpState;
+use crate::context::RequestContext;
+use crate::problem::Problem;
+
+const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "DELETE", "HEAD", "other"];
+/// The statuses of answers without a code.
+const SUCCESSES: [u16; 6] = [101, 200, 201, 202, 204, 304];
+const OUTCOMES: usize = SUCCESSES.len() + 1 + ErrorCode::ALL.len();
+
+type Labels = Vec<(&'static str, String)>;
 
 /// All counts.
-#[derive(Default)]
-pub struct Metrics {}
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    requests: Family<Labels, Counter>,
+    durations: Family<Labels, Histogram, fn() -> Histogram>,
+    keys_cached: Gauge,
+    key_look_ups: Gauge,
+    sessions_live: Gauge,
+    log_waiting: Gauge,
+    log_dropped: Gauge,
+}
 
-impl Metrics {
-    /// The counts of one route.
-    pub(crate) fn route(&self, _route: &'static str) -> Arc<RouteMetrics> {
-        Arc::default()
+impl Default for Metrics {
+    fn default() -> Self {
+        // From 50 µs to 13 s, each bucket four times as long as the one before.
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_05, 4.0, 10));
+        let metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("kallglot")),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            keys_cached: Gauge::default(),
+            key_look_ups: Gauge::default(),
+            sessions_live: Gauge::default(),
+            log_waiting: Gauge::default(),
+            log_dropped: Gauge::default(),
+        };
+        let mut registry = Registry::with_prefix("kallglot");
+        registry.register("http_requests", "Requests by route and outcome", metrics.requests.clone());
+        registry.register("http_request_duration_seconds", "From arrival to answer", metrics.durations.clone());
+        for (name, help, gauge) in [
+            ("keys_cached", "API keys in memory", &metrics.keys_cached),
+            (
+                "key_look_ups",
+                "Keys that were not in memory and had to be looked up, since the start",
+                &metrics.key_look_ups,
+            ),
+            ("sessions_live", "Sessions that are live in this process", &metrics.sessions_live),
+            ("request_log_waiting", "Requests that wait to be stored in the request log", &metrics.log_waiting),
+            (
+                "request_log_dropped",
+                "Requests that the request log lost because too many waited, since the start",
+                &metrics.log_dropped,
+            ),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        metrics
     }
 }
 
-/// The counts of one route.
-#[derive(Default)]
-pub(crate) struct RouteMetrics {}
+impl Metrics {
+    /// The counts of one route.
+    pub(crate) fn route(&self, route: &'static str) -> Arc<RouteMetrics> {
+        Arc::new(RouteMetrics {
+            route,
+            requests: self.requests.clone(),
+            counters: (0..METHODS.len() * OUTCOMES).map(|_| OnceLock::new()).collect(),
+            durations: self.durations.get_or_create_owned(&vec![("route", route.to_owned())]),
+        })
+    }
+}
+
+/// The counts of one route. Each counter is looked up once and kept.
+pub(crate) struct RouteMetrics {
+    route: &'static str,
+    requests: Family<Labels, Counter>,
+    counters: Box<[OnceLock<Counter>]>,
+    durations: Histogram,
+}
 
 impl RouteMetrics {
     /// Counts an answer.
-    pub(crate) fn observe(&self, _method: &Method, _code: Option<ErrorCode>, _status: StatusCode, _latency_us: u32) {}
+    pub(crate) fn observe(&self, method: &Method, code: Option<ErrorCode>, status: StatusCode, latency_us: u32) {
+        let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let outcome = match code {
+            Some(code) => SUCCESSES.len() + 1 + code as usize,
+            None => SUCCESSES.iter().position(|known| *known == status.as_u16()).unwrap_or(SUCCESSES.len()),
+        };
+        let counter = self.counters[method * OUTCOMES + outcome].get_or_init(|| {
+            let labels = vec![
+                ("method", METHODS[method].to_owned()),
+                ("route", self.route.to_owned()),
+                ("status", status.as_str().to_owned()),
+                ("code", code.map_or("", ErrorCode::as_str).to_owned()),
+            ];
+            self.requests.get_or_create_owned(&labels)
+        });
+        counter.inc();
+        self.durations.observe(f64::from(latency_us) / 1e6);
+    }
+}
+
+/// A client that may read the counts.
+pub(crate) struct Scraper;
+
+impl FromRequestParts<HttpState> for Scraper {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        let address = RequestContext::of(parts)?.address;
+        if state.edge.metrics_from.iter().any(|network| network.contains(&address)) {
+            Ok(Self)
+        } else {
+            // Nobody else needs to know that it is here.
+            Err(Problem::of(ErrorCode::NotFound))
+        }
+    }
+}
+
+pub(crate) async fn get(_: Scraper, State(state): State<HttpState>) -> Response {
+    let (metrics, app) = (&state.metrics, &state.app);
+    let set = |gauge: &Gauge, value: u64| {
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    };
+    set(&metrics.keys_cached, app.keys.len() as u64);
+    set(&metrics.key_look_ups, app.keys.look_ups());
+    set(&metrics.sessions_live, app.hub.live_count() as u64);
+    set(&metrics.log_waiting, app.request_log.waiting() as u64);
+    set(&metrics.log_dropped, app.request_log.dropped());
+    let mut text = String::new();
+    let encoded = encode(&mut text, &metrics.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    if encoded.is_err() {
+        let _ = write!(text, "# the counts could not be written");
+    }
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

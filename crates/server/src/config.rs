@@ -28,6 +28,7 @@ pub(crate) struct Config {
     environment: String,
     pub(crate) hosts: std::collections::BTreeMap<String, String>,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) metrics_from: Vec<IpNet>,
     pub(crate) connections_max: usize,
     pub(crate) keys_cached_max: usize,
     pub(crate) worker_threads: usize,

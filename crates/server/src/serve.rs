@@ -161,7 +161,11 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
             idle_max: seconds(config.stream.idle_s),
             write_max: seconds(config.stream.write_max_s),
         },
-        edge: EdgeConfig { trusted_proxies: config.trusted_proxies.clone(), hosts: config.hosts() },
+        edge: EdgeConfig {
+            trusted_proxies: config.trusted_proxies.clone(),
+            hosts: config.hosts(),
+            metrics_from: config.metrics_from.clone(),
+        },
         metrics: Metrics::default(),
     });
     let serving = ServeConfig { connections_max: config.connections_max, ..ServeConfig::default() };

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ApiKey, KeyHash};
@@ -59,6 +59,8 @@ pub struct Known {
     pub limits: Limits,
     /// How the organization's credits stand.
     pub credits: Arc<Credits>,
+    /// A place for what the edge has rendered of it: it stays the same as long as this does.
+    pub rendered: OnceLock<Box<[u8]>>,
     uses: Uses,
 }
 
@@ -168,6 +170,7 @@ impl KeyCache {
             organization,
             limits,
             credits,
+            rendered: OnceLock::new(),
             uses: Uses::default(),
         });
         self.known.insert(hash, Arc::clone(&known));

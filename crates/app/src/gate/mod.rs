@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kallglot_cluster::{Rate, Take, Window};
-use kallglot_core::api_key::{KeyHash, Secret};
+use kallglot_core::api_key::{KeyHash, Peppers, Secret};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::permission::Permission;
 use kallglot_storage::{GateChange, KnownKey};
@@ -46,15 +46,23 @@ impl App {
     /// # Errors
     /// These two; storage's.
     pub async fn identify(&self, secret: &Secret, address: IpAddr) -> Result<Arc<Known>, Error> {
-        let hash = self.peppers().newest().hash(secret.expose());
+        let peppers = self.peppers();
+        let hash = peppers.newest().hash(secret.expose());
         match self.keys.get(&hash) {
             Some(known) => Ok(known),
             // Boxed: seldom, and large.
-            None => Box::pin(self.look_up(secret, hash, address)).await,
+            None => Box::pin(self.look_up(secret, hash, peppers, address)).await,
         }
     }
 
-    async fn look_up(&self, secret: &Secret, hash: KeyHash, address: IpAddr) -> Result<Arc<Known>, Error> {
+    /// `hash` is made with the newest of `peppers`.
+    async fn look_up(
+        &self,
+        secret: &Secret,
+        hash: KeyHash,
+        peppers: Arc<Peppers>,
+        address: IpAddr,
+    ) -> Result<Arc<Known>, Error> {
         let now_ms = self.clock.now().as_millisecond();
         if self.keys.is_unknown(&hash) {
             return Err(self.failed_attempt(address).await);
@@ -70,8 +78,12 @@ impl App {
         if let Some(found) = self.storage.key_of_secret(&hash).await? {
             return Ok(self.keys.found(begun, hash, found));
         }
-        if let Some(found) = self.key_under_older_pepper(secret, &hash).await? {
+        if let Some(found) = self.key_under_older_pepper(secret, &hash, &peppers).await? {
             return Ok(self.keys.found(begun, hash, found));
+        }
+        // The pepper was rotated meanwhile, and another request may have moved the key to the new one.
+        if !Arc::ptr_eq(&peppers, &self.peppers()) {
+            return Box::pin(self.identify(secret, address)).await;
         }
         self.not_found(begun, hash);
         Err(self.failed_attempt(address).await)
@@ -82,8 +94,12 @@ impl App {
     }
 
     /// A key that was hashed before the pepper was rotated gets its hash under the newest one.
-    async fn key_under_older_pepper(&self, secret: &Secret, hash: &KeyHash) -> Result<Option<KnownKey>, Error> {
-        let peppers = self.peppers();
+    async fn key_under_older_pepper(
+        &self,
+        secret: &Secret,
+        hash: &KeyHash,
+        peppers: &Peppers,
+    ) -> Result<Option<KnownKey>, Error> {
         for pepper in peppers.older() {
             let old = pepper.hash(secret.expose());
             if let Some(found) = self.storage.key_of_secret(&old).await? {
@@ -91,7 +107,11 @@ impl App {
                 return Ok(Some(found));
             }
         }
-        Ok(None)
+        if peppers.older().is_empty() {
+            return Ok(None);
+        }
+        // Another request of this key may have moved it between the look-ups. It moves to the newest only, so this one is final.
+        Ok(self.storage.key_of_secret(hash).await?)
     }
 
     /// Counts a failed attempt to show a key, and says how it is to be refused.

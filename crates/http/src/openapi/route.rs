@@ -49,6 +49,7 @@ routes! {
 
     Health = server::HEALTH;
     Readiness = server::READINESS;
+    Metrics = server::METRICS;
     Document = server::DOCUMENT;
     DocumentOfEdition1 = server::DOCUMENT_OF_EDITION_1;
     Reference = server::REFERENCE;

@@ -3,6 +3,11 @@
 
 mod errors;
 mod gate;
+mod idempotency;
+mod keys;
+mod limits;
+mod openapi;
+mod request_log;
 mod sessions;
 mod stream;
 mod stream_hostile;

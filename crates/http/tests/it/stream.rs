@@ -1,7 +1,6 @@
 //! The stream, sentence by sentence (contract section 11).
 
 use jiff::SignedDuration;
-use kallglot_core::clock::Clock as _;
 use kallglot_core::session::{Environment, Mode, Speaker, Tenant};
 use kallglot_testkit::client::{
     AudioFrame, ConnectError, NewSession, RawMessage, ServerMessage, Session, Stream, TokenPlacement,

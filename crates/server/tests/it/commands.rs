@@ -1,8 +1,10 @@
-//! `org` and `key`: what they print, how they end, and that a running server obeys them.
+//! `org`, `key`, `pepper` and `request`: what they print, how they end, and that a running server obeys them.
 
+use jiff::{SignedDuration, Timestamp};
 use kallglot_testkit::client::{Answer, Client};
 use kallglot_testkit::{Call, soon};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::process::{Folder, Server};
 
@@ -84,6 +86,15 @@ async fn the_exit_code_says_whose_mistake_it_was() {
         (&["org", "create", "--name", "A", "--plan", "gold"], 2, "starter, pro and enterprise"),
         (&["key", "create", "--org", nobody, "--env", "prod"], 2, "live and test"),
         (&["key", "rotate", "key_0000000000000000000000", "--grace", "8d"], 2, "7d"),
+        (&["key", "show", "key_0000000000000000000000"], 1, "there is no key"),
+        (&["key", "update", "key_0000000000000000000000", "--name", "a"], 1, "there is no key"),
+        (&["key", "update", "key_0000000000000000000000"], 2, "--lift-quarantine"),
+        (&["org", "ledger", nobody], 1, "there is no organization"),
+        (&["org", "audit", nobody], 1, "there is no organization"),
+        (&["org", "set-leak-policy", nobody, "forgive"], 2, "revoke, quarantine and notify"),
+        (&["request", "show", "--org", nobody, "req_0000000000000000000000"], 1, "there is no organization"),
+        (&["request", "show", "--org", nobody, "429"], 2, "req_"),
+        (&["pepper", "retire", "--all"], 2, "--all"),
         (&["frobnicate"], 2, "frobnicate"),
     ] {
         let done = folder.run(words).await;
@@ -128,4 +139,158 @@ async fn a_running_server_obeys_at_once() {
     }
     server.terminate();
     assert_eq!(server.wait().await, Some(0));
+}
+
+/// How many working secrets are hashed with each pepper: (number, secrets), the newest first.
+async fn peppers(folder: &Folder) -> Vec<(u64, u64)> {
+    let shown = folder.json(&["pepper", "show"]).await;
+    let number = |row: &Value, name: &str| row[name].as_u64().unwrap();
+    shown["data"].as_array().unwrap().iter().map(|row| (number(row, "number"), number(row, "secrets"))).collect()
+}
+
+/// Asks until the secrets are so distributed.
+async fn until_peppers(folder: &Folder, expected: &[(u64, u64)]) {
+    soon(&format!("the peppers {expected:?}"), async { while peppers(folder).await != expected {} }).await;
+}
+
+/// Waits until the server has noticed so many changes of the peppers.
+async fn until_noticed(server: &Server, changes: usize) {
+    soon("the server has noticed the change", async {
+        while server.log.lock().unwrap().matches("the pepper was rotated").count() < changes {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Makes the newest pepper a minute old, as if one had waited.
+fn age_newest_pepper(folder: &Folder) {
+    let file = folder.data().join("secrets/pepper");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (newest, older) = text.split_once('\n').unwrap();
+    let (pepper, made_at) = newest.rsplit_once(' ').unwrap();
+    let made_at: Timestamp = made_at.parse().unwrap();
+    let aged = format!("{pepper} {}\n{older}", made_at - SignedDuration::from_mins(1));
+    let beside = folder.data().join("secrets/aged");
+    std::fs::write(&beside, aged).unwrap();
+    std::fs::rename(&beside, &file).unwrap();
+}
+
+/// How many ask at once.
+const ASKING: usize = 32;
+
+/// Asks until it is stopped; every answer must be a good one. How many there were.
+async fn ask_until(stop: CancellationToken, client: Client) -> u32 {
+    let mut answers = 0;
+    while !stop.is_cancelled() {
+        let answer = client.get("/v1/whoami").await.unwrap();
+        assert_eq!(answer.status, 200, "after {answers} answers: {:?}", answer.error_code());
+        answers += 1;
+    }
+    answers
+}
+
+#[tokio::test]
+async fn the_pepper_is_rotated_under_a_running_server_and_no_key_stops() {
+    let folder = Folder::new();
+    let organization = tireless_organization(&folder).await;
+    let (_, used) = folder.key(&organization).await;
+    let (_, unused) = folder.key(&organization).await;
+    let server = Server::start(&folder).await;
+    let client = server.client(&used);
+    assert_eq!(client.get("/v1/whoami").await.unwrap().status, 200, "before");
+
+    // Many ask all the time with one key, so that some do in the moment of the change; every answer counts.
+    let stop = CancellationToken::new();
+    let asking: Vec<_> = (0..ASKING).map(|_| tokio::spawn(ask_until(stop.clone(), server.client(&used)))).collect();
+    for number in 2..=5 {
+        assert_eq!(folder.json(&["pepper", "rotate"]).await["number"], number);
+        until_noticed(&server, number - 1).await;
+    }
+    let (_, new) = folder.key(&organization).await;
+    assert_eq!(server.client(&new).get("/v1/whoami").await.unwrap().status, 200, "made after it");
+    // The server has moved the one that is used to the newest.
+    until_peppers(&folder, &[(5, 2), (4, 0), (3, 0), (2, 0), (1, 1)]).await;
+
+    let refused = folder.run(&["pepper", "retire"]).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    age_newest_pepper(&folder);
+    until_noticed(&server, 5).await;
+    let refused = folder.run(&["pepper", "retire"]).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    assert!(refused.stderr.contains("1 secret depends on older peppers"), "{}", refused.stderr);
+    assert_eq!(server.client(&unused).get("/v1/whoami").await.unwrap().status, 200, "it works without having moved");
+
+    until_peppers(&folder, &[(5, 3), (4, 0), (3, 0), (2, 0), (1, 0)]).await;
+    assert_eq!(folder.json(&["pepper", "retire"]).await["dropped"], serde_json::json!([4, 3, 2, 1]));
+    assert_eq!(peppers(&folder).await, [(5, 3)]);
+    until_noticed(&server, 6).await;
+    stop.cancel();
+    for asking in asking {
+        assert!(asking.await.unwrap() > 0);
+    }
+    for secret in [&used, &unused, &new] {
+        assert_eq!(server.client(secret).get("/v1/whoami").await.unwrap().status, 200, "after the retirement");
+    }
+    server.terminate();
+    assert_eq!(server.wait().await, Some(0));
+
+    let server = Server::start(&folder).await;
+    for secret in [&used, &unused, &new] {
+        assert_eq!(server.client(secret).get("/v1/whoami").await.unwrap().status, 200, "after a restart");
+    }
+    server.terminate();
+    assert_eq!(server.wait().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_pepper_retired_by_force_stops_the_keys_that_depend_on_it() {
+    let folder = Folder::new();
+    let organization = tireless_organization(&folder).await;
+    let (_, secret) = folder.key(&organization).await;
+    folder.json(&["pepper", "rotate"]).await;
+    let retired = folder.json(&["pepper", "retire", "--force"]).await;
+    assert_eq!(retired["secrets_stopped"], 1);
+    let server = Server::start(&folder).await;
+    let answer = server.client(&secret).get("/v1/whoami").await.unwrap();
+    assert_eq!((answer.status, answer.error_code().as_deref()), (401, Some("api_key_invalid")));
+    server.terminate();
+    assert_eq!(server.wait().await, Some(0));
+}
+
+#[tokio::test]
+async fn what_a_key_has_done_is_found_in_ledger_audit_log_and_request_log() {
+    let folder = Folder::new();
+    let organization = folder.organization().await;
+    let (key, secret) = folder.key(&organization).await;
+    let narrow = ["key", "create", "--org", &organization, "--env", "live", "--permission", "recordings:read"];
+    let narrow = folder.json(&narrow).await;
+    let server = Server::start(&folder).await;
+    let session = Call::start(&server.client(&secret)).await.session.id;
+    let refused = server.client(narrow["secret"].as_str().unwrap()).get("/v1/sessions").await.unwrap();
+    let error: Value = serde_json::from_slice(&refused.body).unwrap();
+    let request = error["error"]["request_id"].as_str().unwrap();
+    // What waits to be written down is written down at the end.
+    server.terminate();
+    assert_eq!(server.wait().await, Some(0));
+
+    let shown = folder.json(&["org", "show", &organization]).await;
+    assert_eq!((&shown["credits"], &shown["credits_used"]), (&Value::from(99), &Value::from(1)));
+    let ledger = folder.json(&["org", "ledger", &organization]).await;
+    let spend = &ledger["data"][0];
+    assert_eq!((spend["kind"].as_str(), spend["paid_for"].as_str()), (Some("spend"), Some(&*session)));
+    assert_eq!((&spend["amount"], &spend["balance_after"]), (&Value::from(-1), &Value::from(99)));
+
+    let paid = folder.json(&["request", "show", "--org", &organization, spend["request_id"].as_str().unwrap()]).await;
+    assert_eq!((paid["api_key"].as_str(), paid["status"].as_u64()), (Some(&*key), Some(201)));
+    let why = folder.run(&["request", "show", "--org", &organization, request]).await;
+    assert!(why.stdout.contains("GET /v1/sessions → 403 insufficient_permissions"), "{}{}", why.stdout, why.stderr);
+    assert!(why.stdout.contains("sessions:read") && why.stdout.contains("what to do"), "{}", why.stdout);
+
+    let used = folder.json(&["key", "show", &key]).await;
+    assert!(used["last_used_at"].is_string(), "{used}");
+    let audit = folder.json(&["org", "audit", &organization]).await;
+    let actions: Vec<_> =
+        audit["data"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["api_key.created", "api_key.created", "organization.created"]);
 }

@@ -1,5 +1,7 @@
 //! What the server tells operators, tools and readers without a key.
 
+use kallglot_core::error_code::ErrorCode;
+
 use super::super::operation::{Access, Answer, Content, Operation, Tag, Verb};
 
 const OPEN: Operation = Operation {
@@ -42,6 +44,20 @@ pub(in crate::openapi) const READINESS: Operation = Operation {
             content: Content::Text("text/plain", "stopping\n"),
         },
     ],
+    ..OPEN
+};
+
+pub(in crate::openapi) const METRICS: Operation = Operation {
+    path: "/metrics",
+    id: "metrics",
+    summary: "Counts for Prometheus",
+    description: "Outcomes and latency by route, in the OpenMetrics text format. Only addresses that the server's settings name may read it; for all others it is not there.",
+    answers: &[Answer {
+        status: 200,
+        description: "The counts.",
+        content: Content::Text("application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"),
+    }],
+    errors: &[ErrorCode::NotFound],
     ..OPEN
 };
 
