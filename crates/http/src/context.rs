@@ -15,7 +15,7 @@ use kallglot_app::gate::cache::Known;
 use kallglot_cluster::Rate;
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::ServerEnvironment;
-use kallglot_core::edition::Edition;
+use kallglot_core::edition::{Edition, UnknownEdition};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::RequestId;
 use kallglot_core::request_record::{RecordedLimits, RequestRecord};
@@ -41,6 +41,7 @@ pub(crate) struct RequestContext {
     pub(crate) environment: ServerEnvironment,
     /// The edition by which it is read and answered, once known.
     pub(crate) edition: OnceLock<Edition>,
+    names_no_edition: bool,
     /// Who makes it, once known.
     pub(crate) known: OnceLock<Arc<Known>>,
     /// How its buckets stand, once it was counted or refused.
@@ -54,7 +55,8 @@ impl RequestContext {
     pub(crate) fn new(state: &HttpState, peer: SocketAddr, request: &Request) -> Self {
         let at = state.app.clock.now();
         let edition = OnceLock::new();
-        if let Some(named) = edition_header(request.headers()) {
+        let named = edition_header(request.headers());
+        if let Ok(Some(named)) = named {
             let _ = edition.set(named);
         }
         Self {
@@ -64,10 +66,20 @@ impl RequestContext {
             address: state.edge.client_address(peer.ip(), request.headers()),
             environment: state.edge.environment(request).unwrap_or(state.app.config.environment),
             edition,
+            names_no_edition: named.is_err(),
             known: OnceLock::new(),
             rate: Mutex::new(None),
             sessions: OnceLock::new(),
         }
+    }
+
+    /// Refuses a request whose header asks for an edition that there is not.
+    pub(crate) fn check_edition(&self) -> Result<(), Problem> {
+        if self.names_no_edition {
+            let message = "The header Kallglot-Edition must be `1` or `2`.";
+            return Err(Problem::with(ErrorCode::InvalidRequest, message));
+        }
+        Ok(())
     }
 
     /// How its buckets stand.
@@ -81,8 +93,9 @@ impl RequestContext {
     }
 }
 
-fn edition_header(headers: &HeaderMap) -> Option<Edition> {
-    headers.get("kallglot-edition")?.to_str().ok()?.trim().parse().ok()
+fn edition_header(headers: &HeaderMap) -> Result<Option<Edition>, UnknownEdition> {
+    let Some(value) = headers.get("kallglot-edition") else { return Ok(None) };
+    value.to_str().unwrap_or_default().trim().parse().map(Some)
 }
 
 #[derive(Serialize)]

@@ -108,6 +108,7 @@ impl<R: Requirement> FromRequestParts<HttpState> for Caller<R> {
         }
         app.authorize(&known, R::PERMISSION, !parts.method.is_safe())?;
         app.keys.note_use(&known, R::PERMISSION, now);
+        context.check_edition()?;
         Ok(Self { known, context, edition, requirement: PhantomData })
     }
 }

@@ -30,7 +30,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Anybody {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        Ok(Self(RequestContext::of(parts)?))
+        let context = RequestContext::of(parts)?;
+        context.check_edition()?;
+        Ok(Self(context))
     }
 }
 

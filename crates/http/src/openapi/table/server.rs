@@ -55,7 +55,7 @@ pub(in crate::openapi) const METRICS: Operation = Operation {
     answers: &[Answer {
         status: 200,
         description: "The counts.",
-        content: Content::Text("application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"),
+        content: Content::Text("application/openmetrics-text", "# EOF\n"),
     }],
     errors: &[ErrorCode::NotFound],
     ..OPEN

@@ -188,7 +188,7 @@ async fn tour(edition: &'static str) {
         }
     }
     api.get("getRequest", &["req_0000000000000000000000"], "").await;
-    for open in ["health", "readiness", "openApi", "openApiOfEdition1"] {
+    for open in ["health", "readiness", "metrics", "openApi", "openApiOfEdition1"] {
         api.get(open, &[], "").await;
     }
     let seen = api.seen.borrow().clone();

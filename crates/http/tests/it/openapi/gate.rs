@@ -86,6 +86,23 @@ async fn without_a_key_it_is_401_without_the_permission_403() {
 }
 
 #[tokio::test]
+async fn an_edition_that_there_is_not_is_refused_but_a_key_is_asked_for_first() {
+    let server = TestServer::start().await;
+    let api = server.test_client().await;
+    for (client, wrong, expected) in [
+        (&api, "3", (400, Some("invalid_request"))),
+        (&api, "", (400, Some("invalid_request"))),
+        (&api, "one", (400, Some("invalid_request"))),
+        (&api, " 2 ", (200, None)),
+        (&api.with_key(None), "3", (401, Some("api_key_invalid"))),
+    ] {
+        let answer = client.request("GET", "/v1/whoami", &[("kallglot-edition", wrong)], Body::Empty).await.unwrap();
+        assert_eq!((answer.status, answer.error_code().as_deref()), expected, "{wrong:?}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn what_belongs_to_strangers_does_not_exist() {
     let server = TestServer::start().await;
     let document = document(&server, "/openapi.json").await;
