@@ -20,7 +20,7 @@ use kallglot_core::audit::{Change, Who};
 use kallglot_core::id::AuditId;
 use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::session::Environment;
-use kallglot_storage::{OrganizationRepository as _, OrganizationUpdate};
+use kallglot_storage::OrganizationUpdate;
 use kallglot_testkit::TestServer;
 use tokio::sync::oneshot;
 

@@ -4,10 +4,11 @@
 read_keys() { # NAME ROUND SECONDS SCRIPT URL ADDED_JSON [-- arguments]: one round of valid keys
   local name=$1 round=$2 time=$3 script=$4
   shift 4
-  wrk_run "$time" "$connections" "$script" "$our_pid" "$1" "{\"section\":\"keys\",\"name\":\"$name\",\"round\":$round}" "${@:2}" | record
+  wrk_run "$time" "$connections" "$script" "$our_pid" "$1" "{\"section\":\"keys\",\"name\":\"$name\",\"round\":$round}" "${@:2}" | keep
   note "$name, round $((round + 1)): $(tail -n 1 "$folder/results.jsonl" | jq '"\(.rate)/s, p99 \(.p99_ms) ms"')"
 }
 
+# Refused valid keys are not an error of the measurement here but a result: shown in the table.
 # A round of valid keys with a flood beside it. No address comes twice, and none has more failed attempts than a server looks up.
 flooded() { # NAME ROUND ADDRESSES
   local flood
@@ -73,11 +74,11 @@ section_keys() {
   # shellcheck disable=SC2016
   results keys '
     map(select(.round >= 0)) as $all
-    | (["load", "requests/s", "min", "max", "to many-keys", "p50 ms", "p99 ms", "p99 worst"], ["---", "---:", "---:", "---:", "---:", "---:", "---:", "---:"] | row),
+    | (["load", "requests/s", "min", "max", "to many-keys", "p50 ms", "p99 ms", "p99 worst", "refused", "server CPU %", "requests / CPU s"], ["---", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:", "---:"] | row),
       ("one-key", "first-use", "many-keys", "flood-from-many-addresses", "flood-from-one-address" | . as $name
         | ($all | named($name)) as $rounds | ($rounds | summary) as $s
         | ([$rounds[] | . as $r | $all[] | select(.name == "many-keys" and .round == $r.round) | $r.rate / .rate] | median) as $ratio
-        | [$name, ($s.rate | digits(0)), ($s.rate_min | digits(0)), ($s.rate_max | digits(0)), ($ratio | digits(3)), ($s.p50_ms | digits(2)), ($s.p99_ms | digits(2)), ($s.p99_max_ms | digits(2))] | row)'
+        | [$name, ($s.rate | digits(0)), ($s.rate_min | digits(0)), ($s.rate_max | digits(0)), ($ratio | digits(3)), ($s.p50_ms | digits(2)), ($s.p99_ms | digits(2)), ($s.p99_max_ms | digits(2)), $s.refused, ($s.cpu_percent | digits(0)), ($s.requests_per_cpu_s | digits(0))] | row)'
   printf '\nWhat the floods were answered:\n\n'
   # shellcheck disable=SC2016
   results flood '(["flood", "sent/s", "left out", "statuses", "broken", "p50 ms", "p99 ms"], ["---", "---:", "---:", "---", "---:", "---:", "---:"] | row),

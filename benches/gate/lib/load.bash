@@ -21,10 +21,14 @@ wrk_run() { # SECONDS CONNECTIONS SCRIPT SERVER_PID URL ADDED_JSON [wrk options]
     '. + {cpu_percent: ($cpu / .seconds / 10), requests_per_cpu_s: (.requests * 1000 / ([$cpu, 1] | max))} + $added' <<<"$result"
 }
 
-record() { # one line of JSON into the results; a run with a refused or broken request measures something else
+keep() { # one line of JSON into the results
+  cat >>"$folder/results.jsonl"
+}
+
+record() { # likewise; a run with a refused or broken request measures something else
   local line
   line=$(cat)
-  echo "$line" >>"$folder/results.jsonl"
+  keep <<<"$line"
   jq --exit-status '.refused == 0 and .broken == 0' >/dev/null <<<"$line" || die "requests failed: $line"
 }
 
@@ -57,7 +61,7 @@ jq_functions='
   def summary: {
     rounds: length, rate: (map(.rate) | median), rate_min: (map(.rate) | min), rate_max: (map(.rate) | max),
     p50_ms: (map(.p50_ms) | median), p99_ms: (map(.p99_ms) | median), p99_max_ms: (map(.p99_ms) | max),
-    max_ms: (map(.max_ms) | max), cpu_percent: (map(.cpu_percent) | median),
+    max_ms: (map(.max_ms) | max), refused: (map(.refused + .broken) | add), cpu_percent: (map(.cpu_percent) | median),
     requests_per_cpu_s: (map(.requests_per_cpu_s) | median) };
   def named($name): map(select(.name == $name));
 '
