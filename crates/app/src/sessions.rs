@@ -11,6 +11,7 @@ use kallglot_core::random::RandomSource;
 use kallglot_core::session::{EndReason, Environment, Mode, Session, SessionState, Tenant};
 use kallglot_core::vocabulary::Vocabulary;
 use kallglot_storage::{CreateSession as Stored, NewSession};
+use tracing::Instrument as _;
 
 use crate::gate::cache::Known;
 use crate::idempotency::{Repeatable, Replay};
@@ -121,7 +122,8 @@ impl App {
             idempotency: repeatable.map(|repeatable| repeatable.answer(201, &body)),
             session,
         };
-        let stored = self.storage.create_session(&new).await;
+        let span = tracing::trace_span!(target: "kallglot::trace", "storage.create_session");
+        let stored = self.storage.create_session(&new).instrument(span).await;
         if !matches!(stored, Ok(Stored::Created(_))) {
             self.give_slot_back(&new.session).await;
         }

@@ -22,6 +22,7 @@ use kallglot_core::request_record::{RecordedLimits, RequestRecord};
 use serde::Serialize;
 use tokio::time::Instant;
 use tower::{Layer, Service};
+use tracing::{Instrument as _, Span, field};
 
 use crate::HttpState;
 use crate::limits::limit_headers;
@@ -162,9 +163,10 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let context = request.extensions().get::<Arc<RequestContext>>().cloned();
         let method = request.method().clone();
-        let answer = self.inner.call(request);
         let Around { state, route, metrics } = self.around.clone();
-        Box::pin(async move {
+        let span = span(&state, &method, route, request.headers());
+        let answer = self.inner.call(request);
+        let answered = async move {
             let mut response = answer.await?;
             // Whoever serves this router without `crate::serve` gets bare answers.
             let Some(context) = context else { return Ok(response) };
@@ -173,9 +175,56 @@ where
                 response = refuse(&state, &context, problem, response).await;
             }
             finish(&state, &context, response.headers_mut());
+            trace(&context, response.status(), problem.as_ref());
             log(&state, &context, method, route, response.status(), problem, &metrics);
             Ok(response)
-        })
+        };
+        if span.is_disabled() { Box::pin(answered) } else { Box::pin(answered.instrument(span)) }
+    }
+}
+
+/// The request's span, for a collector of traces; disabled where there is none. OpenTelemetry's semantic conventions for HTTP servers.
+fn span(state: &HttpState, method: &Method, route: &'static str, headers: &HeaderMap) -> Span {
+    let span = tracing::trace_span!(
+        target: "kallglot::trace",
+        "request",
+        otel.kind = "server",
+        otel.name = field::Empty,
+        otel.status_code = field::Empty,
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = field::Empty,
+        kallglot.request_id = field::Empty,
+        kallglot.organization = field::Empty,
+        kallglot.key = field::Empty,
+        kallglot.code = field::Empty,
+    );
+    if !span.is_disabled() {
+        span.record("otel.name", format!("{method} {route}"));
+        if let Some(join) = state.join_trace {
+            join(&span, headers);
+        }
+    }
+    span
+}
+
+/// Adds to the request's span what became of it.
+fn trace(context: &RequestContext, status: StatusCode, problem: Option<&Problem>) {
+    let span = Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    span.record("http.response.status_code", status.as_u16());
+    span.record("kallglot.request_id", field::display(context.id));
+    if let Some(known) = context.known.get() {
+        span.record("kallglot.organization", field::display(known.organization.id));
+        span.record("kallglot.key", field::display(known.key.id));
+    }
+    if let Some(problem) = problem {
+        span.record("kallglot.code", problem.code.as_str());
+    }
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
     }
 }
 

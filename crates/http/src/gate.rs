@@ -19,6 +19,8 @@ use kallglot_core::error_code::ErrorCode;
 use kallglot_core::permission::Permission;
 use kallglot_core::session::Tenant;
 
+use tracing::Instrument as _;
+
 use crate::HttpState;
 use crate::context::RequestContext;
 use crate::problem::Problem;
@@ -83,34 +85,40 @@ impl<R: Requirement> FromRequestParts<HttpState> for Caller<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        let app = &state.app;
-        let context = RequestContext::of(parts)?;
-        let known = match credential(&parts.headers)? {
-            Credential::Key(secret) => app.identify(&secret, context.address).await?,
-            Credential::None(message) => return Err(Problem::with(ErrorCode::ApiKeyInvalid, message)),
-            // What looks like an attempt to find a key is counted as one.
-            Credential::Malformed(message) => {
-                return Err(Problem::from(app.failed_attempt(context.address).await).saying(message));
-            }
-        };
-        let now = context.at;
-        // The request's header, already there, is stronger.
-        let edition = *context.edition.get_or_init(|| known.edition());
-        let _ = context.known.set(Arc::clone(&known));
-        known
-            .key
-            .check(known.secret_valid_until, now, context.address, context.environment)
-            .map_err(|refusal| Problem::of(refusal.code()))?;
-        let rate = app.count_request(&known).await?;
-        context.set_rate(rate);
-        if !rate.allowed {
-            return Err(app.rate_refusal(&rate).into());
-        }
-        app.authorize(&known, R::PERMISSION, !parts.method.is_safe())?;
-        app.keys.note_use(&known, R::PERMISSION, now);
-        context.check_edition()?;
-        Ok(Self { known, context, edition, requirement: PhantomData })
+        let span = tracing::trace_span!(target: "kallglot::trace", "gate");
+        if span.is_disabled() { pass(parts, state).await } else { pass(parts, state).instrument(span).await }
     }
+}
+
+/// Steps 2 to 6.
+async fn pass<R: Requirement>(parts: &mut Parts, state: &HttpState) -> Result<Caller<R>, Problem> {
+    let app = &state.app;
+    let context = RequestContext::of(parts)?;
+    let known = match credential(&parts.headers)? {
+        Credential::Key(secret) => app.identify(&secret, context.address).await?,
+        Credential::None(message) => return Err(Problem::with(ErrorCode::ApiKeyInvalid, message)),
+        // What looks like an attempt to find a key is counted as one.
+        Credential::Malformed(message) => {
+            return Err(Problem::from(app.failed_attempt(context.address).await).saying(message));
+        }
+    };
+    let now = context.at;
+    // The request's header, already there, is stronger.
+    let edition = *context.edition.get_or_init(|| known.edition());
+    let _ = context.known.set(Arc::clone(&known));
+    known
+        .key
+        .check(known.secret_valid_until, now, context.address, context.environment)
+        .map_err(|refusal| Problem::of(refusal.code()))?;
+    let rate = app.count_request(&known).await?;
+    context.set_rate(rate);
+    if !rate.allowed {
+        return Err(app.rate_refusal(&rate).into());
+    }
+    app.authorize(&known, R::PERMISSION, !parts.method.is_safe())?;
+    app.keys.note_use(&known, R::PERMISSION, now);
+    context.check_edition()?;
+    Ok(Caller { known, context, edition, requirement: PhantomData })
 }
 
 impl RequestContext {

@@ -33,6 +33,7 @@ mod whoami;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::HeaderMap;
 use axum::routing::{MethodRouter, any, on};
 use kallglot_app::App;
 use kallglot_core::error_code::ErrorCode;
@@ -66,6 +67,8 @@ pub struct Shared {
     pub edge: EdgeConfig,
     /// What is counted.
     pub metrics: Metrics,
+    /// Makes a request's span a part of its caller's trace, where requests are traced.
+    pub join_trace: Option<fn(&tracing::Span, &HeaderMap)>,
 }
 
 impl HttpState {

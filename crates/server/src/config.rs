@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) worker_threads: usize,
     pub(crate) shutdown_max_s: u32,
     pub(crate) log: LogConfig,
+    pub(crate) traces: TraceConfig,
     pub(crate) session: SessionConfig,
     pub(crate) stream: StreamSettings,
     pub(crate) engine: Vec<EngineConfig>,
@@ -47,6 +48,13 @@ pub(crate) struct Config {
 pub(crate) struct LogConfig {
     pub(crate) filter: String,
     pub(crate) format: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TraceConfig {
+    pub(crate) otlp_endpoint: String,
+    pub(crate) sample_ratio: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -177,6 +185,17 @@ impl Config {
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             return wrong("log.format", &self.log.format, "\"text\" or \"json\"");
+        }
+        if !(0.0..=1.0).contains(&self.traces.sample_ratio) {
+            return wrong("traces.sample_ratio", &self.traces.sample_ratio, "0.0 to 1.0");
+        }
+        let collector = self.traces.otlp_endpoint.as_str();
+        if !collector.is_empty() && !collector.starts_with("http://") && !collector.starts_with("https://") {
+            return wrong(
+                "traces.otlp_endpoint",
+                &collector,
+                "empty, or an address that starts with http:// or https://",
+            );
         }
         let url = self.public_url.as_str();
         if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {

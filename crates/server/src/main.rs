@@ -12,18 +12,18 @@ mod pepper;
 mod platform;
 mod request;
 mod serve;
+mod telemetry;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use kallglot_engine_classic::WorkerKind;
-use tracing_subscriber::EnvFilter;
 
 use crate::command::Context;
-use crate::config::{Config, LogConfig};
+use crate::config::{Config, ConfigError};
 use crate::platform::{SystemClock, SystemRandom, peppers};
 
 /// Two people who share no language talk on a call; each hears the other in their own language.
@@ -46,6 +46,7 @@ struct CommandLine {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// Settings file; `kallglot settings` prints one with all defaults
     #[arg(long, global = true, value_name = "FILE", env = "KALLGLOT_CONFIG")]
@@ -102,14 +103,33 @@ fn main() -> ExitCode {
     if let Command::EngineWorker { kind } = command {
         return kallglot_engine_classic::worker_main(kind);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&common, &error),
+    let config = match settings(&common, &command) {
+        Ok(config) => config,
+        Err(error) => {
+            fail(&common, &error);
+            return ExitCode::from(2);
+        }
     };
-    runtime.block_on(run(common, command))
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.as_ref().map(|config| config.worker_threads).filter(|threads| *threads > 0) {
+        runtime.worker_threads(threads);
+    }
+    match runtime.enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(common, command, config)),
+        Err(error) => fail(&common, &error),
+    }
 }
 
-async fn run(common: Common, command: Command) -> ExitCode {
+/// The settings, for the commands that need them.
+fn settings(common: &Common, command: &Command) -> Result<Option<Config>, ConfigError> {
+    if matches!(command, Command::Call(_) | Command::Demo(_) | Command::Settings | Command::Doctor) {
+        return Ok(None);
+    }
+    let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    Config::load(common.config.as_deref(), variables).map(Some)
+}
+
+async fn run(common: Common, command: Command, config: Option<Config>) -> ExitCode {
     match command {
         Command::Call(args) => return call::run(args, common.json).await,
         Command::Demo(args) => return demo::run(args, &common.data_dir_given(), common.json).await,
@@ -120,22 +140,18 @@ async fn run(common: Common, command: Command) -> ExitCode {
         Command::Doctor => return doctor::run(common.json),
         _ => {}
     }
-    let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-    let mut config = match Config::load(common.config.as_deref(), variables) {
-        Ok(config) => config,
-        Err(error) => {
-            fail(&common, &error);
-            return ExitCode::from(2);
-        }
-    };
     let done = match command {
         Command::Serve(args) => {
+            let Some(mut config) = config else { return ExitCode::FAILURE };
             config.listen = args.listen.unwrap_or(config.listen);
             config.public_url = args.public_url.unwrap_or(config.public_url);
-            if let Err(error) = log_to_stderr(&config.log) {
-                fail(&common, &error);
-                return ExitCode::from(2);
-            }
+            let _telemetry = match telemetry::start(&config.log, &config.traces) {
+                Ok(telemetry) => telemetry,
+                Err(error) => {
+                    fail(&common, &error);
+                    return ExitCode::from(2);
+                }
+            };
             serve::run(&config, &common.data_dir).await.map_err(|error| error.to_string())
         }
         command => on_database(command, &common).await,
@@ -186,16 +202,4 @@ fn fail(common: &Common, error: &dyn std::fmt::Display) -> ExitCode {
     };
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::FAILURE
-}
-
-/// Sends log lines to standard error.
-fn log_to_stderr(config: &LogConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| format!("`log.filter` is not valid: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if config.format == "json" {
-        builder.json().flatten_event(true).init();
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).init();
-    }
-    Ok(())
 }

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::engines;
 use crate::platform::{SecretError, SystemClock, SystemRandom, peppers, secret};
+use crate::{engines, telemetry};
 
 /// How often the peppers' file is looked at. The contract allows 1 s (section 14).
 const PEPPERS_EVERY: Duration = Duration::from_millis(250);
@@ -167,6 +167,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
             metrics_from: config.metrics_from.clone(),
         },
         metrics: Metrics::default(),
+        join_trace: Some(telemetry::join_trace),
     });
     let serving = ServeConfig { connections_max: config.connections_max, ..ServeConfig::default() };
     tasks.spawn(kallglot_http::serve(listener, state, serving));

@@ -174,6 +174,7 @@ impl TestServer {
             stream: builder.stream.clone(),
             edge: builder.edge.clone(),
             metrics: Metrics::default(),
+            join_trace: None,
         });
         tasks.spawn(kallglot_http::serve(listener, state, ServeConfig::default()));
         Self { app, clock, address, builder, folder, tasks, stop, starts }
