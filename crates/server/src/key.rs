@@ -48,7 +48,9 @@ Permissions:
     /// Change a key; what is not given stays as it is
     ///
     /// Takes effect on a running server within a second.
-    #[command(after_help = "Examples:
+    #[command(
+        override_usage = "kallglot key update <KEY_ID> <CHANGE>...",
+        after_help = "Examples:
   kallglot key update KEY_ID --name reports --permission sessions:read --permission recordings:read
   kallglot key update KEY_ID --allow-ip 203.0.113.0/24 --allow-ip 2001:db8::/32
   kallglot key update KEY_ID --expires-in 90d --requests-per-minute 30
@@ -56,7 +58,8 @@ Permissions:
 
 Permissions:
   sessions:read sessions:write recordings:read recordings:delete analysis:read analysis:write
-  webhooks:manage agents:read agents:write api_keys:manage")]
+  webhooks:manage agents:read agents:write api_keys:manage"
+    )]
     Update(Update),
     /// Give a key a new secret; the old one stays valid for a grace period
     #[command(after_help = "Examples:
@@ -223,9 +226,13 @@ async fn rotate(args: Rotate, context: &mut Context<'_>) -> Result<(), CommandEr
     let until = after(change.at, args.grace)?;
     match context.storage.rotate_key(key.tenant(), key.id, &stored, until, &change).await? {
         RotateKey::Rotated(key) => {
-            let old =
-                if args.grace == 0 { "no longer valid".into() } else { format!("valid until {}", rfc3339(until)) };
-            let done = format!("Rotated. The new secret is shown only now. The old one is {old}.");
+            let old = if args.grace == 0 {
+                "no longer valid.".into()
+            } else {
+                let until = rfc3339(until);
+                format!("valid until {until}; `kallglot key show {}` tells whether it is still used.", key.id)
+            };
+            let done = format!("Rotated. The new secret is shown only now. The old one is {old}");
             show::with_secret(&key, &secret, unused, &done, context)
         }
         RotateKey::Revoked => Err(CommandError::Revoked(args.key)),

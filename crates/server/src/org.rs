@@ -31,7 +31,7 @@ enum OrgCommand {
     /// Create an organization
     #[command(after_help = "Examples:
   kallglot org create --name \"Acme Hotels\"
-  kallglot org create --name Acme --plan enterprise --requests-per-minute 12000 --concurrent-sessions 800
+  kallglot org create --name Acme --plan enterprise --concurrent-sessions 800
   kallglot org create --name Acme --credits 5000 --low-credits 500 --leak-policy quarantine")]
     Create(Create),
     /// List all organizations, newest first
@@ -110,8 +110,6 @@ struct Create {
     /// Credits to begin with
     #[arg(long, value_name = "N", default_value_t = 100)]
     credits: u32,
-    #[command(flatten)]
-    limits: LimitArgs,
     /// The edition of the API that its keys speak unless they say otherwise: 1 or 2
     #[arg(long, default_value = "2")]
     edition: Edition,
@@ -124,6 +122,9 @@ struct Create {
     /// When so many credits or fewer are left, the event credits.low is raised, once per crossing
     #[arg(long, value_name = "N", default_value_t = LOW_CREDITS_THRESHOLD)]
     low_credits: u32,
+    // Last: its heading holds for all that comes after it.
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 #[derive(Debug, Args)]

@@ -117,7 +117,7 @@ async fn show(data_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandE
         let what = match (index, secrets) {
             (0, _) => "the newest: for new secrets",
             (_, 0) => "not needed any more",
-            _ => "until these secrets are next used",
+            _ => "needed until these secrets are next used",
         };
         let made_text = made.clone().unwrap_or_else(|| "at the start".into());
         rows.push(vec![info.number.to_string(), made_text, secrets.to_string(), what.into()]);
@@ -131,7 +131,7 @@ async fn show(data_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandE
         }));
     }
     for (number, secrets) in &lost {
-        let what = "NOT IN THE FILE: these secrets don't work";
+        let what = "MISSING: these secrets don't work";
         rows.push(vec![number.to_string(), "unknown".into(), secrets.to_string(), what.into()]);
         data.push(json!({
             "object": "pepper",
@@ -142,7 +142,12 @@ async fn show(data_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandE
             "secrets": secrets,
         }));
     }
-    let mut text = table(&["pepper", "made", "secrets that work", ""], &rows);
+    let mut text = table(&["pepper", "made", "secrets", ""], &rows);
+    if !lost.is_empty() {
+        text.push_str(
+            "\nWhat is missing was in secrets/pepper once: add its line from a backup, below the others, or give those keys new secrets (kallglot key rotate).",
+        );
+    }
     if kept.len() > 1 && kept[1..].iter().all(|(_, secrets)| *secrets == 0) {
         text.push_str("\nThe older ones can be dropped: kallglot pepper retire");
     }
@@ -176,7 +181,7 @@ async fn retire(args: &Retire, data_dir: &Path, context: &mut Context<'_>) -> Re
         dropped => {
             let dropped = dropped.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             let lost = if stopping > 0 {
-                format!(" By force: {} that were dropped, and stop working.", depend(stopping))
+                format!(" By force: {}, and stop working.", depend(stopping))
             } else {
                 String::new()
             };
@@ -190,6 +195,7 @@ async fn retire(args: &Retire, data_dir: &Path, context: &mut Context<'_>) -> Re
     context.print(&json, &text)
 }
 
+/// So many depend on what is dropped.
 fn depend(secrets: u64) -> String {
     if secrets == 1 {
         "1 secret depends on older peppers".into()
@@ -300,7 +306,7 @@ mod tests {
         let text = shell.run(false, &["pepper", "retire", "--force"]).await.unwrap();
         assert!(text.contains("Dropped: 2, 1. Left: 3. By force: 2 secrets depend"), "{text}");
         let text = shell.run(false, &["pepper", "show"]).await.unwrap();
-        assert!(text.contains("NOT IN THE FILE"), "{text}");
+        assert!(text.contains("MISSING"), "{text}");
         let shown = shell.json(&["pepper", "show"]).await;
         assert_eq!(
             shown["data"][1],

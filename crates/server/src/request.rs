@@ -58,7 +58,7 @@ pub(crate) async fn run(args: RequestArgs, context: &mut Context<'_>) -> Result<
         }
     }
     Err(CommandError::Invalid(format!(
-        "there is no request {request} of this organization in the log, which has the last {KEPT_DAYS} days but for the last seconds of a running server"
+        "there is no request {request} of this organization in the log. It has the last {KEPT_DAYS} days; what a running server has just answered is added some seconds later"
     )))
 }
 

@@ -131,8 +131,11 @@ impl PepperFile {
         let made_at = Some(Timestamp::from_second(now.as_second()).unwrap_or(now));
         let info = PepperInfo { number, made_at };
         self.lines.insert(0, Line { info, bytes: random::bytes(random) });
-        self.write().inspect_err(|_| drop(self.lines.remove(0)))?;
-        Ok(info)
+        let written = self.write();
+        if written.is_err() {
+            self.lines.remove(0);
+        }
+        written.map(|()| info)
     }
 
     /// Drops all but the newest. The file is on disk when this has answered.
