@@ -19,9 +19,11 @@ const IDLE_EVERY: SignedDuration = SignedDuration::from_secs(10);
 const IDLE_BATCH_MAX: u32 = 500;
 /// How often another process's changes are looked for. The contract allows 1 s (section 14).
 const CHANGES_EVERY: Duration = Duration::from_millis(250);
-/// How often it is looked whether much waits to be stored, and after how many looks it is stored though it is little.
+/// How often it is looked whether much waits to be stored, and after how many looks it is stored though it is little: requests after 5 s,
+/// uses of keys, of which there may be one for each key, after a minute.
 const STORE_LOOK_EVERY: Duration = Duration::from_millis(500);
-const STORE_LOOKS: u32 = 10;
+const REQUESTS_LOOKS: u32 = 10;
+const USES_LOOKS: u32 = 120;
 /// How often what has had its time is forgotten, and how many rows of a kind at once.
 const FORGET_EVERY: SignedDuration = SignedDuration::from_secs(60);
 const FORGET_ROWS_MAX: u32 = 10_000;
@@ -108,18 +110,22 @@ async fn look(app: &App, marker: &mut Option<i64>, seen: &mut Option<u64>) -> Re
 
 /// Stores key uses and the request log in batches, and what is left at the end.
 async fn store_what_waits(app: Arc<App>, stop: CancellationToken) {
-    let mut looks = 0;
+    let mut looks = 0u32;
     loop {
         tokio::select! {
             () = tokio::time::sleep(STORE_LOOK_EVERY) => {}
             () = stop.cancelled() => return,
         }
-        looks += 1;
-        if looks >= STORE_LOOKS || app.request_log.waiting() >= FLUSH_AT {
-            looks = 0;
-            if let Err(error) = app.store_what_waits().await {
-                tracing::error!(%error, "the request log and key uses could not be stored; they wait on");
-            }
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(USES_LOOKS)
+            && let Err(error) = app.store_uses().await
+        {
+            tracing::error!(%error, "uses of keys could not be stored");
+        }
+        if (looks.is_multiple_of(REQUESTS_LOOKS) || app.request_log.waiting() >= FLUSH_AT)
+            && let Err(error) = app.request_log.flush(app.storage.as_ref()).await
+        {
+            tracing::error!(%error, "the request log could not be stored; it waits on");
         }
     }
 }
@@ -150,15 +156,18 @@ async fn forget(app: Arc<App>, stop: CancellationToken) {
 }
 
 impl App {
-    /// Stores the uses of keys and the requests that are not in the database yet.
+    /// Stores the uses of keys that are not in the database yet.
+    async fn store_uses(&self) -> Result<(), StorageError> {
+        let uses = self.keys.take_uses();
+        if uses.is_empty() { Ok(()) } else { self.storage.note_key_uses(&uses).await }
+    }
+
+    /// Stores the uses of keys and the requests that are not in the database yet: at the end.
     ///
     /// # Errors
     /// Storage's; the requests wait on.
     pub async fn store_what_waits(&self) -> Result<(), Error> {
-        let uses = self.keys.take_uses();
-        if !uses.is_empty() {
-            self.storage.note_key_uses(&uses).await?;
-        }
+        self.store_uses().await?;
         Ok(self.request_log.flush(self.storage.as_ref()).await?)
     }
 }

@@ -258,7 +258,7 @@ pub struct ApiKey {
     pub edition: Option<Edition>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it was last used, some seconds exact; none for never.
+    /// When it was last used, a minute exact; none for never.
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
@@ -266,7 +266,7 @@ pub struct ApiKey {
     pub last4: String,
     /// Until when the secret before the current one is still valid; none when it was never rotated.
     pub old_secret_valid_until: Option<Timestamp>,
-    /// When the secret before the current one was last used, some seconds exact: who still has to change over.
+    /// When the secret before the current one was last used, a minute exact: who still has to change over.
     pub old_secret_last_used_at: Option<Timestamp>,
     /// Since when it may only read, because its secret was reported as leaked; none for not.
     pub quarantined_at: Option<Timestamp>,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::date;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 use crate::id::{OrganizationId, RequestId};
 use crate::session::named;
@@ -72,7 +72,7 @@ pub struct BillingPeriod {
 impl BillingPeriod {
     /// The period that `at` lies in.
     pub fn of(at: Timestamp) -> Self {
-        let date = at.to_zoned(TimeZone::UTC).date();
+        let date = Offset::UTC.to_datetime(at).date();
         Self { months: i32::from(date.year()) * 12 + i32::from(date.month()) - 1 }
     }
 

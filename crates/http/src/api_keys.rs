@@ -273,7 +273,7 @@ fn read_edition(fields: &mut Fields) -> Result<Option<Edition>, Problem> {
     Ok(number.and_then(|number| Edition::from_number(number as i64)))
 }
 
-fn read_create(mut fields: Fields, now: Timestamp) -> Result<CreateKey, Problem> {
+pub(crate) fn read_create(mut fields: Fields, now: Timestamp) -> Result<CreateKey, Problem> {
     let asked = CreateKey {
         name: read_name(&mut fields)?.unwrap_or_else(|| "API key".into()),
         permissions: read_permissions(&mut fields)?,
@@ -287,7 +287,7 @@ fn read_create(mut fields: Fields, now: Timestamp) -> Result<CreateKey, Problem>
 }
 
 /// What is left out stays; null clears.
-fn read_update(mut fields: Fields, now: Timestamp) -> Result<KeyUpdate, Problem> {
+pub(crate) fn read_update(mut fields: Fields, now: Timestamp) -> Result<KeyUpdate, Problem> {
     let has = |fields: &Fields, name| fields.has(name);
     let expiry = has(&fields, "expires_at") || has(&fields, "expires_in_seconds");
     let limit = has(&fields, "requests_per_minute");

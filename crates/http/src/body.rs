@@ -32,14 +32,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if !is_json {
             return Err(Problem::of(ErrorCode::UnsupportedMediaType));
         }
-        match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(object)) => Ok(Self(Fields::new(object))),
-            Ok(_) => Err(Problem::with(ErrorCode::ValidationFailed, "The body must be a JSON object.")),
-            Err(error) => {
-                let message = format!("The body is not JSON: {error}.");
-                Err(Problem::with(ErrorCode::InvalidRequest, message))
-            }
-        }
+        Fields::read(&bytes).map(Self)
     }
 }
 
@@ -64,6 +57,18 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
+    /// Reads a JSON object.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(object)) => Ok(Self::new(object)),
+            Ok(_) => Err(Problem::with(ErrorCode::ValidationFailed, "The body must be a JSON object.")),
+            Err(error) => {
+                let message = format!("The body is not JSON: {error}.");
+                Err(Problem::with(ErrorCode::InvalidRequest, message))
+            }
+        }
+    }
+
     fn new(object: Map<String, Value>) -> Self {
         Self { path: String::new(), object }
     }

@@ -7,6 +7,7 @@ use kallglot_core::api_key;
 use kallglot_core::audit::Who;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::organization::LeakPolicy;
+use kallglot_core::redact::redact;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -57,7 +58,9 @@ pub(crate) async fn report(
         let failed = Problem::from(app.failed_attempt(context.address).await);
         return Err(if failed.code == ErrorCode::ApiKeyInvalid { unknown() } else { failed });
     };
-    tracing::warn!(key = %leaked.key.id, policy = %leaked.policy, source, address = %context.address, "an API key was reported as leaked");
+    // Where a key was found may be an address that holds it.
+    let source = source.as_deref().map(redact);
+    tracing::warn!(key = %leaked.key.id, policy = %leaked.policy, source = source.as_deref(), address = %context.address, "an API key was reported as leaked");
     let status = match leaked.policy {
         _ if leaked.key.revoked_at.is_some() => "revoked",
         LeakPolicy::Revoke => "revoked",

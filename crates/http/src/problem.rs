@@ -3,7 +3,22 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kallglot_core::error_code::ErrorCode;
+use kallglot_core::redact::redact;
 use kallglot_storage::StorageError;
+
+/// Most bytes of a message and of a param: what a client sends is neither sent back to it nor logged at length.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 1_000;
+pub(crate) const PARAM_BYTES_MAX: usize = 200;
+
+/// A text in which something may be that the client wrote, fit to be shown and logged: without secrets, and cut.
+fn shown(text: String, bytes_max: usize) -> String {
+    const CUT: &str = "…";
+    let text = redact(&text).into_owned();
+    if text.len() <= bytes_max {
+        return text;
+    }
+    format!("{}{CUT}", &text[..text.floor_char_boundary(bytes_max - CUT.len())])
+}
 
 /// What the client is told.
 #[derive(Debug, Clone)]
@@ -19,12 +34,12 @@ pub(crate) struct Problem {
 impl Problem {
     /// `code` with the registry's message.
     pub(crate) fn of(code: ErrorCode) -> Self {
-        Self::with(code, code.row().message)
+        Self { code, message: code.row().message.into(), param: None, retry_after_s: None, cause: None }
     }
 
-    /// `code` with a more exact message.
+    /// `code` with a more exact message, without the secrets that may be in it.
     pub(crate) fn with(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), param: None, retry_after_s: None, cause: None }
+        Self { message: shown(message.into(), MESSAGE_BYTES_MAX), ..Self::of(code) }
     }
 
     /// With this message, unless it is about how often the client tries.
@@ -34,7 +49,7 @@ impl Problem {
 
     /// 422 for a field.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { param: Some(param.into()), ..Self::with(ErrorCode::ValidationFailed, message) }
+        Self { param: Some(shown(param.into(), PARAM_BYTES_MAX)), ..Self::with(ErrorCode::ValidationFailed, message) }
     }
 }
 

@@ -27,9 +27,9 @@ use crate::idempotency::{Repeat, json, refused, replayed};
 use crate::list::{List, page};
 use crate::problem::Problem;
 
-const METADATA_PAIRS_MAX: usize = 50;
-const METADATA_KEY_CHARS_MAX: usize = 40;
-const METADATA_VALUE_CHARS_MAX: usize = 500;
+pub(crate) const METADATA_PAIRS_MAX: usize = 50;
+pub(crate) const METADATA_KEY_CHARS_MAX: usize = 40;
+pub(crate) const METADATA_VALUE_CHARS_MAX: usize = 500;
 const SIP_HEADERS_MAX: usize = 50;
 
 #[derive(Serialize)]
@@ -240,7 +240,7 @@ async fn end_now(
     })
 }
 
-fn read_create(mut fields: Fields, edition: Edition) -> Result<CreateSession, Problem> {
+pub(crate) fn read_create(mut fields: Fields, edition: Edition) -> Result<CreateSession, Problem> {
     let rules = edition.rules();
     let mode = match fields.one_of("mode", Mode::ALL, Mode::as_str)? {
         Some(mode) => mode,
@@ -371,8 +371,10 @@ fn read_vocabulary(fields: &mut Fields) -> Result<Vocabulary, Problem> {
             phrases_only: expectation.flag("phrases_only")?.unwrap_or(false),
         };
         expectation.finish()?;
-        vocabulary.languages.insert(language, read);
-        vocabulary.validate().map_err(|error| Problem::invalid(&param, format!("`{param}`: {error}.")))?;
+        // Alone: a body can name thousands of languages.
+        let one = Vocabulary { languages: [(language, read)].into() };
+        one.validate().map_err(|error| Problem::invalid(&param, format!("`{param}`: {error}.")))?;
+        vocabulary.languages.extend(one.languages);
     }
     Ok(vocabulary)
 }

@@ -1,6 +1,6 @@
 //! `GET /v1/whoami`: a key about itself: whose it is, what it may do, how its limits and credits stand.
 
-use std::net::IpAddr;
+use std::io::Write as _;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,21 +16,15 @@ use crate::gate::{AnyKey, Caller};
 use crate::idempotency::json;
 use crate::sessions::time;
 
-/// What stays the same as long as the key and its organization do.
+/// What stays the same as long as the key and its organization do, within a billing period. What changes with every request is put
+/// behind it: into `credits` at its end, and after that.
 #[derive(Serialize)]
 struct Fixed<'a> {
     object: &'static str,
     api_key: KeyBody,
     organization: OrganizationBody<'a>,
     limits: LimitsBody,
-}
-
-/// What is different each time.
-#[derive(Serialize)]
-struct Changing {
-    credits: CreditsBody,
-    edition: u8,
-    address: IpAddr,
+    credits: PeriodBody,
 }
 
 #[derive(Serialize)]
@@ -51,14 +45,12 @@ struct LimitsBody {
 }
 
 #[derive(Serialize)]
-struct CreditsBody {
-    remaining: i64,
-    used: i64,
+struct PeriodBody {
     period_start: String,
     period_end: String,
 }
 
-fn fixed(known: &Known, now: Timestamp) -> Vec<u8> {
+fn fixed(known: &Known, period: BillingPeriod, now: Timestamp) -> Vec<u8> {
     let (organization, limits) = (&known.organization, &known.limits);
     let body = Fixed {
         object: "whoami",
@@ -76,9 +68,13 @@ fn fixed(known: &Known, now: Timestamp) -> Vec<u8> {
             stream_messages_per_second: limits.stream_messages_per_second_max,
             stream_audio_bytes_per_second: limits.stream_audio_bytes_per_second_max,
         },
+        credits: PeriodBody { period_start: time(period.begins_at()), period_end: time(period.ends_at()) },
     };
     // Texts and numbers always have a JSON form.
-    serde_json::to_vec(&body).unwrap_or_default()
+    let mut json = serde_json::to_vec(&body).unwrap_or_default();
+    // Open at the end of `credits`.
+    json.truncate(json.len().saturating_sub(2));
+    json
 }
 
 pub(crate) async fn get(caller: Caller<AnyKey>, State(state): State<HttpState>) -> Response {
@@ -86,27 +82,15 @@ pub(crate) async fn get(caller: Caller<AnyKey>, State(state): State<HttpState>) 
     let known = &caller.known;
     let balance = known.credits.balance();
     let period = BillingPeriod::of(now);
-    let changing = Changing {
-        credits: CreditsBody {
-            remaining: balance.remaining,
-            used: balance.used_at(now),
-            period_start: time(period.begins_at()),
-            period_end: time(period.ends_at()),
-        },
-        edition: caller.edition.number(),
-        address: caller.context.address,
-    };
-    // One object of two: without the first's last and the second's first brace.
     let mut body = Vec::with_capacity(1536);
-    // A rotation's grace period ends by itself; all else of a key that is let in changes only with the key.
-    if known.key.old_secret_valid_until.is_some() {
-        body.extend_from_slice(&fixed(known, now));
-    } else {
-        body.extend_from_slice(known.rendered.get_or_init(|| fixed(known, now).into()));
-    }
-    body.pop();
-    let comma = body.len();
-    let _ = serde_json::to_writer(&mut body, &changing);
-    body[comma] = b',';
+    known.rendered(period, &mut body, || fixed(known, period, now));
+    let used = if balance.period == period { balance.used } else { 0 };
+    let (edition, address) = (caller.edition, caller.context.address);
+    // An address has no character that JSON escapes.
+    let _ = write!(
+        body,
+        r#","remaining":{},"used":{used}}},"edition":{edition},"address":"{address}"}}"#,
+        balance.remaining
+    );
     json(StatusCode::OK, body)
 }

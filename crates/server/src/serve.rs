@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kallglot_app::live::Hub;
 use kallglot_app::live::hub::LiveDependencies;
@@ -106,6 +106,8 @@ pub(crate) async fn open(data_dir: &Path) -> Result<Arc<dyn Storage>, StartError
 /// Starts a server on `config.listen` with its data in `data_dir`.
 pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, StartError> {
     let storage = open(data_dir).await?;
+    // Before they are read: a rotation in between is noticed.
+    let peppers_modified = peppers_modified(data_dir);
     let peppers = peppers(data_dir)?;
     let seal = Seal::new(secret(data_dir, "answers")?);
     let stream_token_secret = StreamTokenSecret::new(secret(data_dir, "stream-token")?);
@@ -150,7 +152,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
     }));
     app.restore_slots().await?;
     upkeep::start(&app, &tasks, &stop);
-    tasks.spawn(watch_peppers(Arc::clone(&app), data_dir.to_owned(), stop.clone()));
+    tasks.spawn(watch_peppers(Arc::clone(&app), data_dir.to_owned(), peppers_modified, stop.clone()));
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     let state = HttpState::new(Shared {
         app: Arc::clone(&app),
@@ -174,16 +176,19 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
     Ok(Running { address, storage, app, tasks, stop, shutdown_max: seconds(config.shutdown_max_s) })
 }
 
+/// When the peppers' file was last changed.
+fn peppers_modified(data_dir: &Path) -> Option<SystemTime> {
+    std::fs::metadata(data_dir.join("secrets").join("pepper")).and_then(|file| file.modified()).ok()
+}
+
 /// Takes over the peppers when their file changes: the command line has rotated them.
-async fn watch_peppers(app: Arc<App>, data_dir: PathBuf, stop: CancellationToken) {
-    let modified = || std::fs::metadata(data_dir.join("secrets").join("pepper")).and_then(|file| file.modified()).ok();
-    let mut seen = modified();
+async fn watch_peppers(app: Arc<App>, data_dir: PathBuf, mut seen: Option<SystemTime>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PEPPERS_EVERY) => {}
             () = stop.cancelled() => return,
         }
-        let now = modified();
+        let now = peppers_modified(&data_dir);
         if now == seen {
             continue;
         }

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ApiKey, KeyHash};
-use kallglot_core::credit::CreditBalance;
+use kallglot_core::credit::{BillingPeriod, CreditBalance};
 use kallglot_core::edition::Edition;
 use kallglot_core::id::OrganizationId;
 use kallglot_core::organization::Organization;
@@ -59,8 +59,7 @@ pub struct Known {
     pub limits: Limits,
     /// How the organization's credits stand.
     pub credits: Arc<Credits>,
-    /// A place for what the edge has rendered of it: it stays the same as long as this does.
-    pub rendered: OnceLock<Box<[u8]>>,
+    rendered: Mutex<Option<(BillingPeriod, Box<[u8]>)>>,
     uses: Uses,
 }
 
@@ -77,6 +76,18 @@ impl Known {
     /// The edition of its requests, unless they say otherwise.
     pub fn edition(&self) -> Edition {
         self.key.edition.unwrap_or(self.organization.edition)
+    }
+
+    /// Appends what the edge has rendered of it, which stays the same within a billing period; `render` makes it the first time.
+    pub fn rendered(&self, period: BillingPeriod, out: &mut Vec<u8>, render: impl FnOnce() -> Vec<u8>) {
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        // A rotation's grace period ends by itself, so such a key's body is made anew.
+        if !matches!(&*rendered, Some((of, _)) if *of == period && self.key.old_secret_valid_until.is_none()) {
+            *rendered = Some((period, render().into()));
+        }
+        if let Some((_, bytes)) = &*rendered {
+            out.extend_from_slice(bytes);
+        }
     }
 }
 
@@ -114,12 +125,14 @@ fn bounded<V: Clone>(items_max: usize) -> Bounded<V> {
     Cache::with(items_max, items_max as u64, UnitWeighter, FirstBytes, DefaultLifecycle::default())
 }
 
+type Shared = (Weak<Organization>, Weak<Credits>);
+
 /// The keys that were used lately.
 pub struct KeyCache {
     known: Bounded<Arc<Known>>,
     unknown: Bounded<()>,
     /// So that all keys of an organization share what is the organization's.
-    shared: Mutex<HashMap<OrganizationId, (Weak<Organization>, Weak<Credits>)>>,
+    shared: Mutex<HashMap<OrganizationId, Shared>>,
     /// Keys whose use is not stored yet; each at most once.
     used: Mutex<Vec<Arc<Known>>>,
     generation: AtomicU64,
@@ -170,7 +183,7 @@ impl KeyCache {
             organization,
             limits,
             credits,
-            rendered: OnceLock::new(),
+            rendered: Mutex::default(),
             uses: Uses::default(),
         });
         self.known.insert(hash, Arc::clone(&known));

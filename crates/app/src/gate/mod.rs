@@ -19,7 +19,7 @@ use crate::{App, Error};
 /// Failed attempts that a client has in a minute (contract section 2).
 pub const FAILED_ATTEMPTS_MAX: u32 = 60;
 /// Look-ups of unknown keys by clients with too many failures that may wait for their turn; more are refused unseen.
-const SUSPECTS_WAITING_MAX: usize = 64;
+const SUSPECTS_WAITING_MAX: usize = 4096;
 
 /// The one line in which clients with too many failed attempts wait for the database, so that keys that nobody has can't be looked up faster
 /// than one after the other. A valid key of such a client still works.

@@ -16,7 +16,7 @@ use kallglot_core::Timestamp;
 use kallglot_core::id::{ApiKeyId, RequestId};
 use kallglot_core::request_record::{KEPT_DAYS, RequestRecord};
 use kallglot_core::session::Tenant;
-use kallglot_storage::{RequestBlock, Storage, StorageError};
+use kallglot_storage::{REQUEST_BLOCK_S_MAX, RequestBlock, Storage, StorageError};
 
 pub use explain::{Explanation, explain};
 pub use pack::{Unreadable, pack, unpack};
@@ -197,7 +197,7 @@ impl RequestLog {
                 found.extend(read(block)?.into_iter().filter(wanted));
             }
         }
-        found.sort_by(|a, b| b.id.cmp(&a.id));
+        found.sort_by_key(|record| std::cmp::Reverse(record.id));
         found.dedup_by_key(|record| record.id);
         let has_more = found.len() > limit || !all_seen;
         found.truncate(limit);
@@ -215,12 +215,14 @@ fn read(block: &RequestBlock) -> Result<Vec<RequestRecord>, StorageError> {
 
 /// The records as blocks, each of one tenant.
 fn blocks(records: &[RequestRecord]) -> Vec<RequestBlock> {
-    let mut by_tenant: HashMap<Tenant, Vec<&RequestRecord>> = HashMap::new();
+    // By hour too: a block spans at most that, and what waited while the database was away may span more.
+    let mut by_tenant: HashMap<(Tenant, i64), Vec<&RequestRecord>> = HashMap::new();
     for record in records {
-        by_tenant.entry(record.tenant).or_default().push(record);
+        let part = record.at.as_second().div_euclid(REQUEST_BLOCK_S_MAX);
+        by_tenant.entry((record.tenant, part)).or_default().push(record);
     }
     let mut blocks = Vec::new();
-    for (tenant, records) in by_tenant {
+    for ((tenant, _), records) in by_tenant {
         for records in records.chunks(BLOCK_RECORDS_MAX) {
             let times = records.iter().map(|record| record.at);
             let (Some(first_at), Some(last_at)) = (times.clone().min(), times.max()) else { continue };
