@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::api_key::{self, Pepper};
 use crate::id::{BASE62, SessionId};
+use crate::idempotency::{IdempotencyKey, KEY_CHARS_MAX};
 use crate::session::Environment;
 use crate::stream_token::{self, Claims, StreamTokenSecret, TokenRefusal};
 
@@ -59,6 +60,46 @@ pub fn api_key(bytes: &[u8]) {
     }
 }
 
+/// Reads the bytes as an idempotency key: bare, and with quotes around.
+pub fn idempotency_key(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let right = |key: &str| {
+        (1..=KEY_CHARS_MAX).contains(&key.len()) && key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    };
+    let bare = text.trim_matches([' ', '\t']);
+    let read = IdempotencyKey::parse(text);
+    match &read {
+        Ok(key) => assert!(right(key.as_str()), "{key:?} is let in"),
+        Err(_) => assert!(bare.starts_with('"') || !right(bare), "{bare:?} is refused"),
+    }
+    if !bare.starts_with('"') {
+        assert!(read.is_ok_and(|key| key.as_str() == bare) || !right(bare), "a bare key is what is sent");
+    }
+    // Any text can be quoted, and then means itself.
+    let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let read = IdempotencyKey::parse(&quoted);
+    assert_eq!(read.is_ok(), right(text), "{quoted}");
+    assert!(read.is_ok_and(|key| key.as_str() == text) || !right(text), "{quoted} is not read as {text:?}");
+}
+
+/// Looks for secrets in the bytes, as they are and with a sound key and a stream token put in where the first byte says.
+pub fn redact(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let once = crate::redact::redact(&text);
+    assert_eq!(crate::redact::redact(&once), once, "what is left is no secret");
+    let place = bytes.first().map_or(0, |byte| usize::from(*byte) % (text.len() + 1));
+    let (before, after) = text.split_at(text.floor_char_boundary(place));
+    let mut key: Vec<u8> = format!("{}{}", api_key::prefix(Environment::Live), "k".repeat(30)).into();
+    key.extend(api_key::checksum(&key));
+    let key = String::from_utf8_lossy(&key);
+    let token = stream_token::issue(&SECRET, SESSION, Environment::Live, Timestamp::UNIX_EPOCH);
+    for secret in [&*key, &token] {
+        let shown = crate::redact::redact(&format!("{before}{secret}{after}")).into_owned();
+        let middle = &secret[9..29];
+        assert!(!shown.contains(middle) || text.contains(middle), "{secret} is in {shown}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -68,12 +109,25 @@ mod tests {
         fn arbitrary_bytes_break_no_promise(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             super::stream_token(&bytes);
             super::api_key(&bytes);
+            super::idempotency_key(&bytes);
+            super::redact(&bytes);
+        }
+
+        #[test]
+        fn what_looks_like_an_idempotency_key_breaks_no_promise(text in "[ \"\\\\a-c~\t\u{7f}]{0,12}") {
+            super::idempotency_key(text.as_bytes());
         }
 
         #[test]
         fn what_looks_like_a_secret_breaks_no_promise(text in "[a-zA-Z0-9_]{30,50}") {
             super::stream_token(text.as_bytes());
             super::api_key(text.as_bytes());
+            super::redact(text.as_bytes());
+        }
+
+        #[test]
+        fn texts_full_of_prefixes_hide_nothing_but_secrets(text in "(sk_live_|sk_|kst_|test_|live_|[k_ é]){0,12}") {
+            super::redact(text.as_bytes());
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod organization;
 pub mod permission;
 pub mod plan;
 pub mod random;
+pub mod redact;
 pub mod request_record;
 pub mod session;
 pub mod stream_statistics;

@@ -225,16 +225,11 @@ mod tests {
             b"\xff",
             b"",
         ];
-        for [first, second, third] in
-            values.iter().flat_map(|a| values.iter().flat_map(move |b| values.iter().map(move |c| [a, b, c])))
-        {
+        for number in 0..values.len().pow(3) {
+            let value = |digit: u32| values[number / values.len().pow(digit) % values.len()];
             for which in [[0, 2, 3], [0, 0, 2], [0, 2, 2], [2, 2, 0]] {
-                let lines: Vec<Vec<u8>> = which
-                    .iter()
-                    .zip([first, second, third])
-                    .map(|(which, value)| [&[*which], *value].concat())
-                    .collect();
-                credential_headers(&lines.join(&b'\n'));
+                let line = |place: usize| [&[which[place]], value(place as u32)].concat();
+                credential_headers(&[line(0), line(1), line(2)].join(&b'\n'));
             }
         }
         assert!(KEYS.iter().all(|key| api_key::parse(key).is_ok()), "the keys are sound");
