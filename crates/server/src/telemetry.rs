@@ -12,9 +12,9 @@ use opentelemetry_otlp::{Protocol, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing::Span;
+use tracing::{Level, Metadata, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
@@ -40,6 +40,8 @@ impl Drop for Telemetry {
 /// Begins to log, and to trace if `traces` names a collector.
 pub(crate) fn start(log: &LogConfig, traces: &TraceConfig) -> Result<Telemetry, String> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| format!("`log.filter` is not valid: {error}"))?;
+    // Whatever is asked for.
+    let filter = filter.and(filter_fn(|line| !holds_messages(line)));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = if log.format == "json" {
         lines.json().flatten_event(true).with_filter(filter).boxed()
@@ -48,14 +50,21 @@ pub(crate) fn start(log: &LogConfig, traces: &TraceConfig) -> Result<Telemetry, 
     };
     let provider = if traces.otlp_endpoint.is_empty() { None } else { Some(provider(traces)?) };
     let spans = provider.as_ref().map(|provider| {
-        let only_spans = Targets::new().with_target(SPANS, tracing::Level::TRACE);
+        let only_spans = Targets::new().with_target(SPANS, Level::TRACE);
         tracing_opentelemetry::layer().with_tracer(provider.tracer("kallglot")).with_filter(only_spans)
     });
     tracing_subscriber::registry().with(lines).with(spans).init();
     Ok(Telemetry(provider))
 }
 
+/// Whether lines like this hold the messages of streams: what people say, and whatever else a client sends.
+fn holds_messages(line: &Metadata<'_>) -> bool {
+    line.target().starts_with("tungstenite") && *line.level() == Level::TRACE
+}
+
 fn provider(traces: &TraceConfig) -> Result<SdkTracerProvider, String> {
+    // Fails when another part of the program has chosen already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let endpoint = format!("{}/v1/traces", traces.otlp_endpoint.trim_end_matches('/'));
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
