@@ -191,7 +191,7 @@ fn span(state: &HttpState, method: &Method, route: &'static str, headers: &Heade
         otel.kind = "server",
         otel.name = field::Empty,
         otel.status_code = field::Empty,
-        http.request.method = %method,
+        http.request.method = method_name(method),
         http.route = route,
         http.response.status_code = field::Empty,
         kallglot.request_id = field::Empty,
@@ -200,7 +200,7 @@ fn span(state: &HttpState, method: &Method, route: &'static str, headers: &Heade
         kallglot.code = field::Empty,
     );
     if !span.is_disabled() {
-        span.record("otel.name", format!("{method} {route}"));
+        span.record("otel.name", format!("{} {route}", method_name(method)));
         if let Some(join) = state.join_trace {
             join(&span, headers);
         }
@@ -268,7 +268,7 @@ fn log(
     tracing::debug!(
         target: "kallglot::request",
         request_id = %context.id,
-        %method,
+        method = method_name(&method),
         route,
         status = status.as_u16(),
         code = code.map(ErrorCode::as_str),
@@ -295,7 +295,7 @@ fn log(
         tenant: known.key.tenant(),
         key: known.key.id,
         at: context.at,
-        method: method_name(&method),
+        method: method_name(&method).into(),
         route: route.into(),
         status: status.as_u16(),
         code: code.map(|code| code.as_str().into()),
@@ -307,15 +307,19 @@ fn log(
     });
 }
 
-/// The method without an allocation where it is a usual one.
-fn method_name(method: &Method) -> std::borrow::Cow<'static, str> {
+/// The method's name as it is logged. Any word can be sent as a method, a secret too: what is none of HTTP's is "_OTHER", as in OpenTelemetry.
+fn method_name(method: &Method) -> &'static str {
     match *method {
-        Method::GET => "GET".into(),
-        Method::POST => "POST".into(),
-        Method::PATCH => "PATCH".into(),
-        Method::DELETE => "DELETE".into(),
-        Method::HEAD => "HEAD".into(),
-        _ => method.as_str().chars().take(20).collect::<String>().into(),
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
     }
 }
 

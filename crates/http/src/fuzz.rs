@@ -183,7 +183,7 @@ pub fn request_block(bytes: &[u8]) {
         latency_us: 180,
         address: [192, 0, 2, 1].into(),
         edition: Edition::Two,
-        param: (number % 2 == 0).then(|| "metadata.é".into()),
+        param: number.is_multiple_of(2).then(|| "metadata.é".into()),
         limits: Some(RecordedLimits {
             rate_limit: 600,
             rate_remaining: number,
