@@ -4,6 +4,9 @@
 mod call;
 mod commands;
 mod crash;
+mod crash_gate;
 mod process;
+mod secrets;
 mod shutdown;
 mod start;
+mod traces;
