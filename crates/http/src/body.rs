@@ -49,6 +49,16 @@ async fn bytes(request: Request) -> Result<Bytes, Problem> {
     })
 }
 
+/// A whole number from 0. To JSON Schema, and to JSON, `60.0` is the number that `60` is.
+fn whole(value: &Value) -> Option<u64> {
+    /// Below this, a 64-bit float is exact.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    value.as_u64().or_else(|| {
+        let number = value.as_f64()?;
+        (number.fract() == 0.0 && (0.0..EXACT_MAX).contains(&number)).then_some(number as u64)
+    })
+}
+
 /// The fields of a JSON object, taken one by one; [`Fields::finish`] refuses what is left over.
 pub(crate) struct Fields {
     /// Where the object is in the body: empty, or `routing.`.
@@ -158,7 +168,7 @@ impl Fields {
     pub(crate) fn exactly(&mut self, name: &str, expected: u64) -> Result<(), Problem> {
         match self.value(name) {
             None => Ok(()),
-            Some(Value::Number(number)) if number.as_u64() == Some(expected) => Ok(()),
+            Some(value) if whole(&value) == Some(expected) => Ok(()),
             Some(_) => Err(self.invalid(name, &expected.to_string())),
         }
     }
@@ -166,7 +176,7 @@ impl Fields {
     /// A whole number within bounds.
     pub(crate) fn number(&mut self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Problem> {
         let Some(value) = self.value(name) else { return Ok(None) };
-        match value.as_u64().filter(|number| (least..=most).contains(number)) {
+        match whole(&value).filter(|number| (least..=most).contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(self.invalid(name, &format!("a whole number from {least} to {most}"))),
         }
@@ -223,6 +233,29 @@ impl Fields {
                 let message = format!("`{param}` is not a field of this request. Check its spelling.");
                 Err(Problem::invalid(param, message))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        for (given, expected) in [
+            (json!(60), Some(60)),
+            (json!(60.0), Some(60)),
+            (json!(6e1), Some(60)),
+            (json!(u64::MAX), Some(u64::MAX)),
+            (json!(60.5), None),
+            (json!(-1), None),
+            (json!(-1.0), None),
+            (json!(1e300), None),
+            (json!("60"), None),
+        ] {
+            assert_eq!(whole(&given), expected, "{given}");
         }
     }
 }

@@ -25,8 +25,7 @@ const HEAD: &str = r#"<!doctype html>
 <div class="page">
 "#;
 
-const INTRODUCTION: &str = r##"<p class="top"><a href="/docs">Kallglot API reference</a></p>
-<h1>Errors</h1>
+const INTRODUCTION: &str = r##"<h1>Errors</h1>
 <p class="lead">Every error is JSON of one shape. <code>code</code> is for programs, <code>message</code> says what is wrong and what to
 do, <code>param</code> names the field that is wrong. With the request id, <code>GET /v1/requests/{id}</code> explains the refusal.</p>
 <pre><code>{
@@ -119,7 +118,7 @@ fn old_names() -> Vec<OldName> {
 }
 
 fn contents(html: &mut String, groups: &[Group], old_names: &[OldName]) {
-    html.push_str("<nav aria-label=\"Codes\">\n<details>\n<summary>All codes</summary>\n<div class=\"list\">\n");
+    html.push_str("<nav aria-label=\"Codes\">\n<p class=\"top\"><a href=\"/docs\">Kallglot API reference</a></p>\n<details>\n<summary>All codes</summary>\n<div class=\"list\">\n");
     let mut list = |title: &str, names: &mut dyn Iterator<Item = &'static str>| {
         let _ = writeln!(html, "<span class=\"group\">{title}</span>\n<ul>");
         for name in names {

@@ -76,7 +76,7 @@ fn overview(edition: Edition) -> String {
         }
         Edition::One => "This document describes **edition 1**. [Edition 2](/openapi.json) is the default.",
     };
-    let rows = Permission::ALL.iter().map(|permission| format!("| `{permission}` | {} |\n", lets_a_key(*permission)));
+    let rows = Permission::ALL.iter().map(|permission| format!("- `{permission}`: {}\n", lets_a_key(*permission)));
     OVERVIEW.replace("{{edition}}", note).replace("{{permissions}}\n", &rows.collect::<String>())
 }
 

@@ -7,6 +7,8 @@ Scalar.createApiReference('#reference', {
   authentication: { preferredSecurityScheme: 'ApiKey' },
   defaultOpenFirstTag: true,
   hideClientButton: true,
+  orderRequiredPropertiesFirst: false,
+  orderSchemaPropertiesBy: 'preserve',
   persistAuth: false,
   showDeveloperTools: 'never',
   telemetry: false,

@@ -9,8 +9,8 @@ use kallglot_core::session::Environment;
 use serde_json::{Value, json};
 
 use super::{
-    NO_CONTROL, NOT_BLANK, Schemas, count_or_null, ids, kind, list, one_of, part, part_or_null, request, text, time,
-    time_or_null,
+    NO_CONTROL, NOT_BLANK, Schemas, alone, count_or_null, ids, kind, list, one_of, part, part_or_null, request, rules,
+    text, time, time_or_null,
 };
 use crate::openapi::node::{Node, object};
 
@@ -46,10 +46,10 @@ const LEAK_EXAMPLE: &str = r#"{ "object": "leak_report", "status": "revoked" }"#
 pub(super) fn schemas() -> Schemas {
     let key = finished("An API key.", key_fields(true)).with("examples", vec![Node::Json(EXAMPLE)]);
     vec![
-        ("CreateApiKeyRequest", request("A new API key.", &[], changes(false)).with("allOf", one_expiry())),
+        ("CreateApiKeyRequest", request("A new API key.", &[], changes(false)).with("dependentSchemas", one_expiry())),
         (
             "UpdateApiKeyRequest",
-            request("What is to be changed of an API key.", &[], changes(true)).with("allOf", one_expiry()),
+            request("What is to be changed of an API key.", &[], changes(true)).with("dependentSchemas", one_expiry()),
         ),
         ("RotateApiKeyRequest", rotate()),
         ("RevokeApiKeyRequest", revoke()),
@@ -199,9 +199,8 @@ fn changes(of_existing: bool) -> Node {
     }
 }
 
-fn one_expiry() -> Value {
-    let given = json!({ "not": { "type": "null" } });
-    json!([{ "not": { "properties": { "expires_at": given, "expires_in_seconds": given }, "required": ["expires_at", "expires_in_seconds"] } }])
+fn one_expiry() -> Node {
+    rules(vec![alone("expires_at", &["expires_in_seconds"])])
 }
 
 /// A network in CIDR form, or one address. Of IPv6 the pattern knows what comes in practice.

@@ -89,6 +89,19 @@ fn request(description: &str, required: &[&str], fields: Node) -> Node {
     }
 }
 
+/// Rules between fields, for `dependentSchemas`: each holds where its field is given. Viewers pass this keyword over, while they make
+/// a riddle of `not` and `allOf`; the descriptions say the same in words.
+fn rules(rules: Vec<(&'static str, Value)>) -> Node {
+    Node::Object(rules.into_iter().map(|(field, rule)| (field.to_owned(), rule.into())).collect())
+}
+
+/// The rule that none of the `others` is given beside `field`; null is not given.
+fn alone(field: &'static str, others: &[&str]) -> (&'static str, Value) {
+    let nothing = json!({ "type": "null" });
+    let none: serde_json::Map<_, _> = others.iter().map(|name| ((*name).to_owned(), nothing.clone())).collect();
+    (field, json!({ "anyOf": [{ "properties": { field: nothing } }, { "properties": none }] }))
+}
+
 /// A page of a list of `item`s at `url`, with a page of one `example` item.
 fn list(item: &'static str, url: &'static str, example: &'static str) -> Node {
     let page = object! { "object" => "list", "data" => vec![Node::Json(example)], "has_more" => false, "url" => url };

@@ -6,8 +6,8 @@ use kallglot_core::vocabulary::Vocabulary;
 use serde_json::{Value, json};
 
 use super::{
-    NO_CONTROL, NOT_BLANK, Schemas, answer, count_or_null, flag, ids, kind, language_or_null, list, one_of, part,
-    part_or_null, reference, request, text, text_or_null, time, time_or_null,
+    NO_CONTROL, NOT_BLANK, Schemas, alone, answer, count_or_null, flag, ids, kind, language_or_null, list, one_of,
+    part, part_or_null, reference, request, rules, text, text_or_null, time, time_or_null,
 };
 use crate::openapi::node::{Node, object};
 
@@ -73,8 +73,8 @@ pub(crate) fn create_with_vocabulary_example(_: Edition) -> Node {
 }
 
 fn create(edition: Edition) -> Node {
-    let rules = edition.rules();
-    let language_type = if rules.languages_required { json!("string") } else { json!(["string", "null"]) };
+    let edition = edition.rules();
+    let language_type = if edition.languages_required { json!("string") } else { json!(["string", "null"]) };
     let language = |description: &str| {
         json!({
             "type": language_type, "pattern": LANGUAGE_PATTERN, "minLength": 2, "maxLength": 35, "description": description,
@@ -82,7 +82,7 @@ fn create(edition: Edition) -> Node {
         })
     };
     let required: &[&str] =
-        if rules.languages_required { &["mode", "source_language", "target_language"] } else { &["mode"] };
+        if edition.languages_required { &["mode", "source_language", "target_language"] } else { &["mode"] };
     let mut fields = vec![
         ("mode", mode().into()),
         (
@@ -97,7 +97,7 @@ fn create(edition: Edition) -> Node {
         ),
         ("routing", any_of_null(reference("Routing"))),
     ];
-    if rules.provider_field == ProviderField::ReadAsRouting {
+    if edition.provider_field == ProviderField::ReadAsRouting {
         fields.push(("provider", provider()));
     }
     fields.extend([
@@ -123,7 +123,11 @@ fn create(edition: Edition) -> Node {
         ("metadata", metadata()),
     ]);
     let fields = Node::Object(fields.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect());
-    request("A new session.", required, fields)
+    let schema = request("A new session.", required, fields);
+    match edition.provider_field {
+        ProviderField::ReadAsRouting => schema.with("dependentSchemas", rules(vec![alone("provider", &["routing"])])),
+        ProviderField::Refused => schema,
+    }
 }
 
 fn mode() -> Value {
@@ -174,6 +178,10 @@ fn vocabulary() -> Node {
 }
 
 fn expectation() -> Node {
+    let only_with_phrases = json!({ "anyOf": [
+        { "properties": { "phrases_only": { "enum": [false, null] } } },
+        { "properties": { "phrases": { "type": "array", "minItems": 1 } }, "required": ["phrases"] },
+    ] });
     let texts = |description: &str, max: usize| {
         json!({
             "type": ["array", "null"], "maxItems": max, "description": description,
@@ -192,8 +200,7 @@ fn expectation() -> Node {
             }),
         },
     )
-    .with("if", json!({ "properties": { "phrases_only": { "const": true } }, "required": ["phrases_only"] }))
-    .with("then", json!({ "properties": { "phrases": { "type": "array", "minItems": 1 } }, "required": ["phrases"] }))
+    .with("dependentSchemas", rules(vec![("phrases_only", only_with_phrases)]))
 }
 
 /// The fields of `routing`.
@@ -233,18 +240,16 @@ fn sip() -> Value {
     })
 }
 
-/// What JSON Schema can say about fields that exclude each other.
-fn routing_rules() -> Value {
-    let both = |one: &str, other: &str| json!({ "not": { "properties": { one: { "type": "string" }, other: { "type": "string" } }, "required": [one, other] } });
-    json!([
-        both("phone_number", "connection_id"),
-        both("phone_number", "type"),
-        both("connection_id", "type"),
-        {
-            "if": { "properties": { "sip": { "type": "object" } }, "required": ["sip"] },
-            "then": { "properties": { "type": { "const": "sip" } }, "required": ["type"] },
-        },
-    ])
+/// What `routing` and `provider` have in common: a call goes one way, and SIP's details belong to SIP.
+fn routing_rules(with_type: bool) -> Vec<(&'static str, Value)> {
+    let others: &[&str] = if with_type { &["connection_id", "type"] } else { &["connection_id"] };
+    let mut rules = vec![alone("phone_number", others)];
+    if with_type {
+        rules.push(alone("connection_id", &["type"]));
+    }
+    let sip = json!({ "properties": { "type": { "const": "sip" } }, "required": ["type"] });
+    rules.push(("sip", json!({ "anyOf": [{ "properties": { "sip": { "type": "null" } } }, sip] })));
+    rules
 }
 
 fn routing() -> Node {
@@ -255,7 +260,7 @@ fn routing() -> Node {
         &[],
         Node::Object(fields),
     )
-    .with("allOf", routing_rules())
+    .with("dependentSchemas", rules(routing_rules(true)))
 }
 
 /// Edition 1's name for `routing`, in which a carrier can be named too.
@@ -274,7 +279,11 @@ fn provider() -> Node {
         return Node::Value(Value::Null);
     };
     schema[0].1 = json!(["object", "null"]).into();
-    Node::Object(schema)
+    let mut rule = routing_rules(false);
+    // A carrier alone says nothing about the call.
+    let other = json!({ "properties": { "type": { "enum": ["sip", null] } } });
+    rule.push(("type", json!({ "anyOf": [other, { "minProperties": 2 }] })));
+    Node::Object(schema).with("dependentSchemas", rules(rule))
 }
 
 fn session() -> Node {

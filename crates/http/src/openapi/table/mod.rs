@@ -32,20 +32,28 @@ const LIMIT: Parameter = query(
 const SESSION: Parameter = path("id", "The session's id.", session_id);
 const API_KEY: Parameter = path("id", "The API key's id.", api_key_id);
 
+/// The schema of an id that the parameter describes itself.
+fn undescribed(mut id: Value) -> Value {
+    if let Some(schema) = id.as_object_mut() {
+        schema.remove("description");
+    }
+    id
+}
+
 fn session_id(_: Edition) -> Value {
-    ids::session()
+    undescribed(ids::session())
 }
 
 fn api_key_id(_: Edition) -> Value {
-    ids::api_key()
+    undescribed(ids::api_key())
 }
 
 fn request_id(_: Edition) -> Value {
-    ids::request()
+    undescribed(ids::request())
 }
 
 fn audit_id(_: Edition) -> Value {
-    ids::audit_entry()
+    undescribed(ids::audit_entry())
 }
 
 const AFTER: &str = "The id of the last item of the page before: answers with the older items that follow it.";

@@ -42,8 +42,7 @@ pub(in crate::openapi) const GET: Operation = Operation {
     id: "getRequest",
     tag: Some(Tag::Requests),
     summary: "Explain a request",
-    description: "What became of a request of the last 30 days: which check refused it, what to change, and how the limits stood. \
-        A request can be asked for some seconds after its answer.",
+    description: "What became of a request of the last 30 days: which check refused it, what to change, and how the limits stood.",
     access: Access::AnyKey,
     idempotent: false,
     parameters: &[REQUEST],
