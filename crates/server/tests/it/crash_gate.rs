@@ -18,7 +18,7 @@ use kallglot_testkit::soon;
 use tokio::time::timeout;
 
 use crate::process::{Folder, Server};
-use check::Checks;
+use check::{Checks, Sessions};
 use clients::Clients;
 use told::Told;
 
@@ -30,6 +30,8 @@ const TOKEN_S: i64 = 10;
 const CLIENTS: u64 = 16;
 /// More credits than the clients of one life can spend.
 const CREDITS_PER_LIFE: u64 = 5_000;
+/// After every so many kills everything is read, not only what is new: all lists and the ledger.
+const EVERYTHING_EVERY: u64 = 8;
 /// Answers in a life: 2 to the power of 3 to 11, so that it is short as often as long.
 const ANSWERS_LOG2: std::ops::Range<u64> = 3..12;
 
@@ -103,6 +105,7 @@ async fn nothing_is_lost_done_twice_or_stuck_when_the_server_is_killed_under_loa
     let (organization, secret) = organization(&folder, credits).await;
 
     let told = Arc::new(Told::default());
+    let mut sessions = Sessions::new();
     let mut server = Server::start(&folder).await;
     let address = server.address.to_string();
     for kill in 0..kills {
@@ -124,13 +127,13 @@ async fn nothing_is_lost_done_twice_or_stuck_when_the_server_is_killed_under_loa
         server = Server::start_at(&folder, &address).await;
         let client = server.client(&secret);
         Checks { folder: &folder, organization: &organization, client: &client, told: &told, credits }
-            .after_a_kill(&mut chance)
+            .after_a_kill(&mut sessions, &mut chance, kill % EVERYTHING_EVERY == 0)
             .await;
         told.count(|counts| counts.kills += 1);
     }
     let client = server.client(&secret);
     let checks = Checks { folder: &folder, organization: &organization, client: &client, told: &told, credits };
-    checks.at_the_end(&mut Chance::new([seed, kills, u64::MAX])).await;
+    checks.at_the_end(&mut sessions, &mut Chance::new([seed, kills, u64::MAX])).await;
     println!("{:#?}", told.counts());
     server.terminate();
     assert_eq!(server.wait().await, Some(0));

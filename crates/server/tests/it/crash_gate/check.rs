@@ -32,6 +32,9 @@ pub(super) struct Checks<'a> {
     pub(super) credits: u64,
 }
 
+/// The sessions of the database, by id, as they were read last.
+pub(super) type Sessions = BTreeMap<String, Stored>;
+
 /// Between when and when a session's slot lapses, in milliseconds.
 type Lapse = (i64, i64);
 
@@ -44,8 +47,30 @@ fn number(answer: &Answer, name: &str) -> u64 {
     answer.header(name).unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
 
-/// Everything of a list, page by page.
-async fn all(requests: &Requests, path: &str) -> Vec<Value> {
+/// A session as the database has it.
+pub(super) struct Stored {
+    status: String,
+    asked: String,
+    ended_at: Option<String>,
+}
+
+impl Stored {
+    fn of(session: &Value) -> (String, Self) {
+        let stored = Self {
+            status: text(session, "/status").to_owned(),
+            asked: text(session, "/metadata/asked").to_owned(),
+            ended_at: session["ended_at"].as_str().map(str::to_owned),
+        };
+        (text(session, "/id").to_owned(), stored)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.status == "ended"
+    }
+}
+
+/// What is in a list, page by page from the newest to this one.
+async fn list(requests: &Requests, path: &str, until: Option<&String>) -> Vec<Value> {
     let mut found: Vec<Value> = Vec::new();
     loop {
         let after = found.last().map(|last| format!("&starting_after={}", text(last, "/id"))).unwrap_or_default();
@@ -55,7 +80,10 @@ async fn all(requests: &Requests, path: &str) -> Vec<Value> {
         if let Some(Value::Array(items)) = page.remove("data") {
             found.extend(items);
         }
-        if page["has_more"] == false {
+        let newer = |item: &Value| until.is_none_or(|until| text(item, "/id") > until.as_str());
+        let older = found.iter().position(|item| !newer(item));
+        found.truncate(older.unwrap_or(found.len()));
+        if page["has_more"] == false || older.is_some() {
             return found;
         }
     }
@@ -63,67 +91,74 @@ async fn all(requests: &Requests, path: &str) -> Vec<Value> {
 
 impl Checks<'_> {
     /// After the restart, before the clients go on.
-    pub(super) async fn after_a_kill(&self, chance: &mut Chance) {
+    pub(super) async fn after_a_kill(&self, sessions: &mut Sessions, chance: &mut Chance, everything: bool) {
         let requests = Requests::new(self.client, self.told);
         let killed_at_ms = self.told.lock().newest_request_ms;
-        let (sessions, restarted_at_ms) = self.sessions(&requests).await;
-        let mut slots = self.slots(&sessions, killed_at_ms, restarted_at_ms);
-        self.keys(&requests, chance, 16).await;
-        self.repeat(&requests, &sessions, &mut slots, chance, REPEATED).await;
+        let restarted_at_ms = arrived_at_ms(&requests.get("/v1/whoami").await.unwrap());
+        self.read(&requests, sessions, everything).await;
+        let mut slots = self.slots(sessions, killed_at_ms, restarted_at_ms);
+        self.keys(&requests, chance, 16, everything).await;
+        self.repeat(&requests, sessions, &mut slots, chance, REPEATED).await;
         if chance.below(2) == 0 {
             self.fill(&requests, &mut slots).await;
         }
-        for (id, _) in sessions.iter().filter(|(_, session)| session["status"] == "active") {
-            self.knows_of(id, &sessions);
+        for (id, session) in sessions.iter().filter(|(_, session)| session.status == "active") {
+            self.knows_of(id, session);
             requests.end(id, true).await.unwrap();
         }
-        self.credits(&requests, &sessions).await;
+        self.credits(&requests, sessions, everything).await;
     }
 
     /// After the last restart: no slot, no credit and no key is left behind.
-    pub(super) async fn at_the_end(&self, chance: &mut Chance) {
+    pub(super) async fn at_the_end(&self, sessions: &mut Sessions, chance: &mut Chance) {
         let requests = Requests::new(self.client, self.told);
-        let (sessions, _) = self.sessions(&requests).await;
-        self.keys(&requests, chance, usize::MAX).await;
-        for (id, session) in &sessions {
-            if session["status"] != "ended" {
-                self.knows_of(id, &sessions);
-                requests.end(id, true).await.unwrap();
-            }
+        self.read(&requests, sessions, true).await;
+        self.keys(&requests, chance, usize::MAX, true).await;
+        for (id, session) in sessions.iter().filter(|(_, session)| !session.has_ended()) {
+            self.knows_of(id, session);
+            requests.end(id, true).await.unwrap();
         }
         // Repetitions that find nothing make sessions: before the slots are counted.
         let mut slots = BTreeMap::new();
-        self.repeat(&requests, &sessions, &mut slots, chance, REPEATED_AT_THE_END).await;
+        self.repeat(&requests, sessions, &mut slots, chance, REPEATED_AT_THE_END).await;
         for id in slots.keys() {
             requests.end(id, false).await.unwrap();
         }
-        let (sessions, _) = self.sessions(&requests).await;
-        assert!(sessions.values().all(|session| session["status"] == "ended"));
+        self.read(&requests, sessions, true).await;
+        assert!(sessions.values().all(Stored::has_ended));
         let mut slots = BTreeMap::new();
         self.fill(&requests, &mut slots).await;
         self.lapses(&requests, &mut slots).await;
-        let (sessions, _) = self.sessions(&requests).await;
-        self.credits(&requests, &sessions).await;
+        self.read(&requests, sessions, true).await;
+        self.credits(&requests, sessions, true).await;
         self.told.count(|counts| counts.stored_sessions = sessions.len() as u64);
     }
 
-    /// All sessions of the database by id, and when they were asked for. What was acknowledged is there and as it was said; no request made
-    /// two.
-    async fn sessions(&self, requests: &Requests) -> (BTreeMap<String, Value>, i64) {
-        let first = requests.get("/v1/whoami").await.unwrap();
-        let listed = all(requests, "/v1/sessions").await;
-        let mut made_by = BTreeMap::new();
-        for session in &listed {
-            let (id, asked) = (text(session, "/id"), text(session, "/metadata/asked"));
-            assert_eq!(made_by.insert(asked, id), None, "{asked} made two sessions");
+    /// Reads what has changed since `sessions` were read, or everything. What was acknowledged is there and as it was said; no request
+    /// made two.
+    async fn read(&self, requests: &Requests, sessions: &mut Sessions, everything: bool) {
+        if everything {
+            sessions.clear();
         }
-        let sessions: BTreeMap<String, Value> =
-            listed.iter().map(|session| (text(session, "/id").to_owned(), session.clone())).collect();
-        assert_eq!(sessions.len(), listed.len(), "a session is listed twice");
+        let open: Vec<String> =
+            sessions.iter().filter(|(_, known)| !known.has_ended()).map(|(id, _)| id.clone()).collect();
+        for session in list(requests, "/v1/sessions", sessions.keys().next_back()).await {
+            let (id, stored) = Stored::of(&session);
+            assert!(sessions.insert(id, stored).is_none(), "listed twice: {session}");
+        }
+        for id in open {
+            let answer = requests.get(&format!("/v1/sessions/{id}")).await.unwrap();
+            assert_eq!(answer.status, 200, "{id} was there: {}", answer.text());
+            sessions.extend([Stored::of(&answer.json())]);
+        }
+        let mut made_by = BTreeMap::new();
+        for (id, session) in &*sessions {
+            assert_eq!(made_by.insert(session.asked.as_str(), id), None, "{} made two sessions", session.asked);
+        }
         let state = self.told.lock();
         for (name, asked) in &state.creations {
             if let Some(id) = &asked.made {
-                assert_eq!(made_by.get(name.as_str()), Some(&id.as_str()), "{name} was acknowledged");
+                assert_eq!(made_by.get(name.as_str()), Some(&id), "{name} was acknowledged");
             }
         }
         for (name, id) in made_by {
@@ -132,25 +167,16 @@ impl Checks<'_> {
         for (id, told) in &state.sessions {
             let stored = &sessions[id];
             match &told.ended_at {
-                Some(ended_at) => {
-                    assert_eq!((text(stored, "/status"), text(stored, "/ended_at")), ("ended", &**ended_at))
-                }
-                None => assert!(told.end_asked || stored["status"] != "ended", "nobody has ended {stored}"),
+                None => assert!(told.end_asked || !stored.has_ended(), "nobody has ended {id}"),
+                ended_at => assert!(stored.has_ended() && stored.ended_at == *ended_at, "{id} ended at {ended_at:?}"),
             }
         }
-        drop(state);
-        (sessions, arrived_at_ms(&first))
     }
 
     /// The sessions that hold slots after a restart. Those that were live keep theirs as if they had just been heard of.
-    fn slots(
-        &self,
-        sessions: &BTreeMap<String, Value>,
-        killed_at_ms: i64,
-        restarted_at_ms: i64,
-    ) -> BTreeMap<String, Lapse> {
+    fn slots(&self, sessions: &Sessions, killed_at_ms: i64, restarted_at_ms: i64) -> BTreeMap<String, Lapse> {
         let state = self.told.lock();
-        let lapse = |(id, session): (&String, &Value)| match text(session, "/status") {
+        let lapse = |(id, session): (&String, &Stored)| match session.status.as_str() {
             "ended" => None,
             "active" => Some((id.clone(), (killed_at_ms + LEASE_MS, restarted_at_ms + LEASE_MS))),
             _ => Some((
@@ -162,35 +188,37 @@ impl Checks<'_> {
     }
 
     /// Clients are told of a session that only the database knows: the request that made it was never answered.
-    fn knows_of(&self, id: &str, sessions: &BTreeMap<String, Value>) {
+    fn knows_of(&self, id: &str, stored: &Stored) {
         let (lapses_at_ms, _) = by_id(id);
         let session = super::told::ToldSession { lapses_at_ms, end_asked: true, ended_at: None };
         let mut state = self.told.lock();
         if !state.sessions.contains_key(id) {
-            let asked = text(&sessions[id], "/metadata/asked");
-            assert!(state.creations[asked].made.is_none(), "{asked} made {id}");
+            assert!(state.creations[&stored.asked].made.is_none(), "{} made {id}", stored.asked);
             state.sessions.insert(id.to_owned(), session);
         }
     }
 
-    /// Keys are there and named once; revocations hold. So many keys are tried.
-    async fn keys(&self, requests: &Requests, chance: &mut Chance, tried_max: usize) {
-        let listed = all(requests, "/v1/api_keys").await;
-        let keys: BTreeMap<&str, &Value> = listed.iter().map(|key| (text(key, "/id"), key)).collect();
-        let names: BTreeSet<&str> = listed.iter().map(|key| text(key, "/name")).collect();
-        assert_eq!(names.len(), listed.len(), "a request made two keys");
+    /// Revocations hold: so many keys are tried. Keys are there and named once, if all are read.
+    async fn keys(&self, requests: &Requests, chance: &mut Chance, tried_max: usize, everything: bool) {
         let told = self.told.lock().keys.clone();
-        for key in &told {
-            let stored = keys.get(key.id.as_str()).unwrap_or_else(|| panic!("{key:?} was acknowledged"));
-            let revoked = text(stored, "/status") == "revoked";
-            assert!(revoked || !key.revoked, "the revocation of {stored} was acknowledged");
-            assert!(!revoked || key.revocation_asked, "nobody has revoked {stored}");
-        }
         // The newest, about which the kill came, and some others.
         let newest = told.len().saturating_sub(tried_max / 2)..told.len();
         let others = (0..tried_max.min(told.len()) / 2).map(|_| chance.below(told.len() as u64) as usize);
         for place in newest.chain(others) {
             requests.try_key(place).await.unwrap();
+        }
+        if !everything {
+            return;
+        }
+        let listed = list(requests, "/v1/api_keys", None).await;
+        let keys: BTreeMap<&str, &Value> = listed.iter().map(|key| (text(key, "/id"), key)).collect();
+        let names: BTreeSet<&str> = listed.iter().map(|key| text(key, "/name")).collect();
+        assert_eq!(names.len(), listed.len(), "a request made two keys");
+        for key in &self.told.lock().keys {
+            let stored = keys.get(key.id.as_str()).unwrap_or_else(|| panic!("{key:?} was acknowledged"));
+            let revoked = text(stored, "/status") == "revoked";
+            assert!(revoked || !key.revoked, "the revocation of {stored} was acknowledged");
+            assert!(!revoked || key.revocation_asked, "nobody has revoked {stored}");
         }
     }
 
@@ -198,12 +226,12 @@ impl Checks<'_> {
     async fn repeat(
         &self,
         requests: &Requests,
-        sessions: &BTreeMap<String, Value>,
+        sessions: &Sessions,
         slots: &mut BTreeMap<String, Lapse>,
         chance: &mut Chance,
         answered_max: usize,
     ) {
-        let stored: BTreeSet<&str> = sessions.values().map(|session| text(session, "/metadata/asked")).collect();
+        let stored: BTreeSet<&str> = sessions.values().map(|session| session.asked.as_str()).collect();
         let (unanswered, answered, unanswered_keys) = {
             let mut state = self.told.lock();
             let made = |name: &&String| state.creations[*name].made.is_some();
@@ -294,10 +322,15 @@ impl Checks<'_> {
         .await;
     }
 
-    /// The ledger fits the sessions: one spend each, no more, and the balance is what is left.
-    async fn credits(&self, requests: &Requests, sessions: &BTreeMap<String, Value>) {
+    /// What is left is what was granted less the sessions that there are. The ledger, if it is read, has one spend for each.
+    async fn credits(&self, requests: &Requests, sessions: &Sessions, everything: bool) {
         let answer = requests.get("/v1/whoami").await.unwrap();
         let (remaining, used) = (number(&answer, "x-api-credits-remaining"), number(&answer, "x-api-credits-used"));
+        let there: BTreeSet<String> = sessions.keys().chain(self.told.lock().sessions.keys()).cloned().collect();
+        assert_eq!(remaining + there.len() as u64, self.credits);
+        if !everything {
+            return;
+        }
         let ledger = self.folder.json(&["org", "ledger", self.organization, "--limit", "1000000"]).await;
         let entries = ledger["data"].as_array().unwrap();
         assert_eq!(ledger["has_more"], false);
@@ -311,18 +344,15 @@ impl Checks<'_> {
         let (spends, grants): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry["kind"] == "spend");
         assert_eq!(grants.iter().map(|entry| amount(entry)).collect::<Vec<_>>(), [self.credits as i64]);
         assert!(spends.iter().all(|spend| amount(spend) == -1));
-        let paid: BTreeSet<&str> = spends.iter().map(|spend| text(spend, "/paid_for")).collect();
+        let paid: BTreeSet<String> = spends.iter().map(|spend| text(spend, "/paid_for").to_owned()).collect();
         let by: BTreeSet<&str> = spends.iter().map(|spend| text(spend, "/request_id")).collect();
         assert_eq!((paid.len(), by.len()), (spends.len(), spends.len()), "a session or a request paid twice");
-        let state = self.told.lock();
-        let there: BTreeSet<&str> = sessions.keys().chain(state.sessions.keys()).map(String::as_str).collect();
         assert_eq!(paid, there, "what was paid for is what there is");
         // The count of what was used begins anew with a month.
         let months: BTreeSet<&str> = entries.iter().map(|entry| &text(entry, "/created_at")[..7]).collect();
         if months.len() == 1 {
             assert_eq!(remaining + used, self.credits);
         }
-        drop(state);
         self.told.count(|counts| counts.spends = spends.len() as u64);
     }
 }
