@@ -214,6 +214,11 @@ impl Fields {
         }
     }
 
+    /// Puts a text back that was taken, for whoever reads the object next.
+    pub(crate) fn put_back(&mut self, name: &str, text: &str) {
+        self.object.insert(name.into(), text.into());
+    }
+
     /// The names that are left.
     pub(crate) fn names(&self) -> Vec<String> {
         self.object.keys().cloned().collect()

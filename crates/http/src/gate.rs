@@ -23,6 +23,8 @@ use tracing::Instrument as _;
 
 use crate::HttpState;
 use crate::context::RequestContext;
+use crate::list::{query_pairs, unknown_parameter};
+use crate::openapi::Route;
 use crate::problem::Problem;
 
 /// What a route asks of a key.
@@ -118,6 +120,7 @@ async fn pass<R: Requirement>(parts: &mut Parts, state: &HttpState) -> Result<Ca
     app.authorize(&known, R::PERMISSION, !parts.method.is_safe())?;
     app.keys.note_use(&known, R::PERMISSION, now);
     context.check_edition()?;
+    check_query(parts)?;
     Ok(Caller { known, context, edition, requirement: PhantomData })
 }
 
@@ -126,6 +129,24 @@ impl RequestContext {
     pub(crate) fn of(parts: &Parts) -> Result<Arc<Self>, Problem> {
         parts.extensions.get::<Arc<Self>>().cloned().ok_or_else(|| Problem::of(ErrorCode::InternalError))
     }
+}
+
+/// Refuses what is no parameter of the route, and what is there twice: neither is to be ignored.
+pub(crate) fn check_query(parts: &Parts) -> Result<(), Problem> {
+    let Some(query) = parts.uri.query().filter(|query| !query.is_empty()) else { return Ok(()) };
+    let mut operations = Route::ALL.iter().map(|route| route.operation());
+    let operation = operations.find(|operation| operation.answers(&parts.method, parts.uri.path()));
+    let mut seen: Vec<String> = Vec::new();
+    for (name, _) in query_pairs(query) {
+        if !operation.is_some_and(|operation| operation.has_parameter(&name)) {
+            return Err(unknown_parameter(&name));
+        }
+        if seen.contains(&name) {
+            return Err(Problem::invalid(&name, format!("`{name}` is there more than once. Send it once.")));
+        }
+        seen.push(name);
+    }
+    Ok(())
 }
 
 /// What a request shows to be let in.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::HttpState;
 use crate::body::Body;
 use crate::context::RequestContext;
+use crate::gate::check_query;
 use crate::problem::Problem;
 
 const SOURCE_CHARS_MAX: usize = 200;
@@ -33,6 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Anybody {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let context = RequestContext::of(parts)?;
         context.check_edition()?;
+        check_query(parts)?;
         Ok(Self(context))
     }
 }

@@ -275,7 +275,8 @@ pub(crate) fn read_create(mut fields: Fields, edition: Edition) -> Result<Create
                 }
                 // Which carrier it is follows from the number or connection; only SIP is named in `routing`.
                 match provider.one_of("type", &["twilio", "telnyx", "sip"], |name| name)? {
-                    Some("sip") | None => {}
+                    Some("sip") => provider.put_back("type", "sip"),
+                    None => {}
                     Some(_) if provider.names().is_empty() => return provider.refuse("phone_number", "given"),
                     Some(_) => {}
                 }

@@ -185,6 +185,7 @@ const KEY_CODES: &[ErrorCode] = &[
     ErrorCode::ApiKeyWrongEnvironment,
     ErrorCode::IpNotAllowed,
     ErrorCode::OrganizationInactive,
+    ErrorCode::ValidationFailed,
     ErrorCode::RateLimitExceeded,
     ErrorCode::TooManyFailedAttempts,
     ErrorCode::InternalError,
@@ -211,7 +212,6 @@ impl Operation {
             },
             if matches!(self.access, Access::Key(_)) { &[ErrorCode::InsufficientPermissions] } else { &[] },
             if self.body.is_some() { BODY_CODES } else { &[] },
-            if self.has_query() { &[ErrorCode::ValidationFailed] } else { &[] },
             if self.idempotent { IDEMPOTENCY_CODES } else { &[] },
             self.errors,
         ];
@@ -219,9 +219,20 @@ impl Operation {
         ErrorCode::ALL.iter().copied().filter(can).collect()
     }
 
-    /// Whether it has parameters in the query string.
-    fn has_query(&self) -> bool {
-        self.needs_key() && self.parameters.iter().any(|parameter| parameter.place == Place::Query)
+    /// Whether a request with this method and path is for it. HEAD is answered like GET.
+    pub(crate) fn answers(&self, method: &Method, path: &str) -> bool {
+        let same_method = self.verb.method() == *method || (self.verb == Verb::Get && *method == Method::HEAD);
+        let mut parts = path.split('/');
+        let same_path = self.path.split('/').all(|own| match parts.next() {
+            Some(part) => own.starts_with('{') || own == part,
+            None => false,
+        });
+        same_method && same_path && parts.next().is_none()
+    }
+
+    /// Whether its query string can have this parameter.
+    pub(crate) fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.place == Place::Query && parameter.name == name)
     }
 
     /// Whether its answer can be kept by the client and asked for again by its `ETag`.
@@ -232,5 +243,27 @@ impl Operation {
     /// Whether it takes an API key.
     pub(crate) const fn needs_key(&self) -> bool {
         matches!(self.access, Access::AnyKey | Access::Key(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::Route;
+
+    #[test]
+    fn a_request_is_told_by_its_method_and_path() {
+        let of = |method: Method, path: &str| {
+            let ids = Route::ALL.iter().map(|route| route.operation()).filter(|it| it.answers(&method, path));
+            ids.map(|operation| operation.id).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Method::GET, "/v1/sessions"), ["listSessions"]);
+        assert_eq!(of(Method::HEAD, "/v1/sessions/sess_1"), ["getSession"]);
+        assert_eq!(of(Method::POST, "/v1/sessions/sess_1/end"), ["endSession"]);
+        assert_eq!(of(Method::POST, "/v1/api_keys/leaks"), ["reportLeakedApiKey"]);
+        assert_eq!(of(Method::POST, "/v1/api_keys/key_1/leaks"), Vec::<&str>::new());
+        assert_eq!(of(Method::GET, "/v1/sessions/"), ["getSession"]);
+        assert_eq!(of(Method::DELETE, "/v1/sessions"), Vec::<&str>::new());
+        assert_eq!(of(Method::GET, ""), Vec::<&str>::new());
     }
 }

@@ -109,3 +109,44 @@ async fn the_first_wrong_field_is_named() {
     assert!(answer.text().contains("routing"), "the message points to routing");
     server.finish().await;
 }
+
+#[tokio::test]
+async fn what_edition_1_asks_of_a_provider_is_not_ignored() {
+    let server = TestServer::start().await;
+    let api = server.test_client().await;
+    let both = json!({ "mode": "bidirectional_translation", "source_language": "en", "target_language": "es" });
+    for (provider, status) in [
+        (json!({ "type": "sip" }), 422),
+        (json!({ "type": "sip", "sip": { "from_uri": "sip:support@example.com" } }), 422),
+        (json!({ "type": "twilio" }), 422),
+        (json!({ "type": "twilio", "phone_number": "+14155550123" }), 422),
+        (json!(null), 201),
+    ] {
+        let mut body = both.clone();
+        body["provider"] = provider;
+        let answer =
+            api.request("POST", "/v1/sessions", &[("kallglot-edition", "1")], Body::Json(body.clone())).await.unwrap();
+        assert_eq!(answer.status, status, "no carrier is connected: {body}: {}", answer.text());
+    }
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_request_does_not_have_is_refused_and_so_is_one_given_twice() {
+    let server = TestServer::start().await;
+    let api = server.test_client().await;
+    for (path, param) in [
+        ("/v1/whoami?verbose=1", "verbose"),
+        ("/v1/languages?limit=1", "limit"),
+        ("/v1/sessions?limit=1&limit=2", "limit"),
+        ("/v1/sessions?lim%69t=1&limit=1", "limit"),
+    ] {
+        let answer = api.get(path).await.unwrap();
+        let body = answer.json();
+        assert_eq!((answer.status, body["error"]["param"].as_str()), (422, Some(param)), "{path}: {body}");
+    }
+    for path in ["/v1/whoami?", "/v1/sessions?&"] {
+        assert_eq!(api.get(path).await.unwrap().status, 200, "{path}");
+    }
+    server.finish().await;
+}
