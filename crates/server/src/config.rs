@@ -27,7 +27,9 @@ pub(crate) struct Config {
     pub(crate) public_url: String,
     environment: String,
     pub(crate) hosts: std::collections::BTreeMap<String, String>,
+    #[serde(deserialize_with = "networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
+    #[serde(deserialize_with = "networks")]
     pub(crate) metrics_from: Vec<IpNet>,
     pub(crate) connections_max: usize,
     pub(crate) keys_cached_max: usize,
@@ -118,6 +120,17 @@ impl std::fmt::Debug for OpenAiSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OpenAiSettings").field("base_url", &self.base_url).finish_non_exhaustive()
     }
+}
+
+/// Networks, or addresses as networks of their own.
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let network = |text: String| {
+        let bare = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+        text.parse().ok().or_else(bare).ok_or_else(|| {
+            serde::de::Error::custom(format!("`{text}` is neither an address nor a network such as 10.0.0.0/8"))
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(network).collect()
 }
 
 impl Config {
@@ -263,6 +276,12 @@ fn set(table: &mut Table, path: &str, text: &str) -> Result<(), String> {
         Value::Boolean(_) => {
             Value::Boolean(text.trim().parse().map_err(|_| format!("\"{text}\" is not true or false"))?)
         }
+        Value::Float(_) => Value::Float(text.trim().parse().map_err(|_| format!("\"{text}\" is no number"))?),
+        // Lists of texts, separated by commas; lists of tables are for files.
+        Value::Array(items) if !items.iter().any(Value::is_table) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+        }
         _ => return Err(format!("`{}` can only be set in a file", path.replace("__", "."))),
     };
     Ok(())
@@ -307,6 +326,21 @@ mod tests {
         assert!(load("[session]\nidl_s = 5", &[]).unwrap_err().contains("idl_s"));
         let error = load("[[engine]]\nname='a'\nrecognizer='openai'\ntranslator='classic'\nsynthesizer='classic'", &[]);
         assert!(error.unwrap_err().contains("openai.base_url"));
+    }
+
+    #[test]
+    fn networks_are_given_as_such_or_as_addresses() {
+        let config = load(
+            "trusted_proxies = ['127.0.0.1', '10.0.0.0/8']\n[hosts]\n'API.example.com' = 'live'",
+            &[("KALLGLOT_METRICS_FROM", "::1, 192.0.2.0/24"), ("KALLGLOT_TRACES__SAMPLE_RATIO", "0.25")],
+        )
+        .unwrap();
+        let shown = |networks: &[IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(&config.trusted_proxies), ["127.0.0.1/32", "10.0.0.0/8"]);
+        assert_eq!(shown(&config.metrics_from), ["::1/128", "192.0.2.0/24"]);
+        assert_eq!(config.hosts().get("api.example.com"), Some(&ServerEnvironment::Live));
+        assert!(load("trusted_proxies = ['proxy']", &[]).unwrap_err().contains("`proxy` is neither an address"));
+        assert!(load("[hosts]\nx = 'prod'", &[]).unwrap_err().contains("`hosts.x` is prod"));
     }
 
     #[test]
