@@ -93,7 +93,7 @@ pub(crate) async fn connect(
         Problem::with(ErrorCode::InvalidRequest, "This address is a WebSocket. Connect to it with a WebSocket client.")
     })?;
     app.take_slot_for_stream(&session, limits.concurrent_sessions_max).await?;
-    let stream = socket::Stream { session: session.id, speaker, limits, state: state.clone() };
+    let stream = socket::Stream { session: session.id, tenant: session.tenant, speaker, limits, state: state.clone() };
     let tasks = state.tasks.clone();
     Ok(upgrade
         .protocols([SUBPROTOCOL])

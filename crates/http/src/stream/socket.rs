@@ -10,7 +10,7 @@ use kallglot_app::live::{AudioFrame, CloseCode, JoinError, Joined, Limiter, Outb
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::SessionId;
 use kallglot_core::plan::Limits;
-use kallglot_core::session::{EndReason, Speaker};
+use kallglot_core::session::{EndReason, Speaker, Tenant};
 use tokio::time::Instant;
 
 use crate::HttpState;
@@ -22,6 +22,7 @@ const MALFORMED_MAX: u32 = 10;
 /// A stream whose token was checked.
 pub(super) struct Stream {
     pub(super) session: SessionId,
+    pub(super) tenant: Tenant,
     pub(super) speaker: Option<Speaker>,
     pub(super) limits: Limits,
     pub(super) state: HttpState,
@@ -39,6 +40,10 @@ impl Stream {
         let joined = match self.state.app.hub.join(self.session, self.speaker).await {
             Ok(joined) => joined,
             Err(error) => {
+                if matches!(error, JoinError::Ended) {
+                    // It ended while the token was checked, maybe before its slot was taken for this stream. If this fails, the slot lapses.
+                    let _ = self.state.app.cluster.release_lease(self.tenant, self.session).get().await;
+                }
                 let _ = tokio::time::timeout(self.state.stream.write_max, self.refuse(&mut socket, &error)).await;
                 return;
             }

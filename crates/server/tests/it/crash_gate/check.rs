@@ -124,6 +124,7 @@ impl Checks<'_> {
         for id in slots.keys() {
             requests.end(id, false).await.unwrap();
         }
+        requests.join_and_end(SESSIONS_MAX).await;
         self.read(&requests, sessions, true).await;
         assert!(sessions.values().all(Stored::has_ended));
         let mut slots = BTreeMap::new();

@@ -198,6 +198,23 @@ impl Requests {
         }
     }
 
+    /// Ends so many new sessions while somebody joins them: who comes too late holds no slot.
+    pub(super) async fn join_and_end(&self, sessions: usize) {
+        for _ in 0..sessions {
+            let created = self.create(&self.told.name(JOINED), false).await.unwrap().json();
+            let stream = &created["stream"];
+            let (url, token) = (stream["url"].as_str().unwrap(), stream["token"].as_str().unwrap());
+            let join = async {
+                // Refused, or closed at once, or closed by the end.
+                if let Ok(mut stream) = Stream::connect(url, token, TokenPlacement::Bearer, None).await {
+                    soon("the stream is closed", stream.wait_closed()).await;
+                }
+            };
+            let (_, ended) = tokio::join!(join, self.end(created["id"].as_str().unwrap(), false));
+            ended.unwrap();
+        }
+    }
+
     /// One thing that clients do.
     async fn something(&self, chance: &mut Chance) -> Result<(), Gone> {
         match chance.below(100) {
