@@ -85,7 +85,9 @@ async fn measure() {
     let (_, revoked) = server.key_with(&organization, Environment::Live, revoke).await;
     let (done, times) = oneshot::channel();
     let (address, clock) = (server.address, Arc::clone(&server.clock));
-    thread::spawn(move || done.send(client(address, &clock, &real, &revoked)));
+    thread::spawn(move || {
+        let _ = done.send(client(address, &clock, &real, &revoked));
+    });
     report(&times.await.expect("every answer was as expected"));
     server.finish().await;
 }
