@@ -4,7 +4,9 @@
 //! A run is a row of lives of one server on one data folder. In each life clients create sessions (with and without idempotency keys),
 //! repeat, end and join them, make and revoke API keys; after a random number of answers the server is killed, with all that is under
 //! way. The next life begins with the checks. `KALLGLOT_KILLS` says how many kills, `KALLGLOT_SEED` which random numbers; moments within
-//! the server are never the same twice.
+//! the server are never the same twice. A long run, beyond what nextest lets a test take:
+//!
+//!     KALLGLOT_KILLS=200 cargo test -p kallglot-server --test it crash_gate -- --nocapture
 
 mod check;
 mod clients;
