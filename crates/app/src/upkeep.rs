@@ -21,9 +21,9 @@ const IDLE_BATCH_MAX: u32 = 500;
 const CHANGES_EVERY: Duration = Duration::from_millis(250);
 /// How often it is looked whether much waits to be stored, and after how many looks it is stored though it is little: requests after 5 s,
 /// uses of keys, of which there may be one for each key, after a minute.
-const STORE_LOOK_EVERY: Duration = Duration::from_millis(500);
-const REQUESTS_LOOKS: u32 = 10;
-const USES_LOOKS: u32 = 120;
+const STORE_LOOK_EVERY: Duration = Duration::from_millis(100);
+const REQUESTS_LOOKS: u32 = 50;
+const USES_LOOKS: u32 = 600;
 /// How often what has had its time is forgotten, and how many rows of a kind at once.
 const FORGET_EVERY: SignedDuration = SignedDuration::from_secs(60);
 const FORGET_ROWS_MAX: u32 = 10_000;

@@ -25,12 +25,12 @@ pub use pack::{Unreadable, pack, unpack};
 const WAITING_MAX: usize = 262_144;
 /// So many waiting records are stored at once, without waiting for the time.
 pub const FLUSH_AT: usize = 8_192;
-/// Most records in one block: what has to be unpacked to find one request.
-const BLOCK_RECORDS_MAX: usize = 1_024;
+/// Most records in one block: what has to be unpacked to find one request, and what is packed without letting requests pass.
+const BLOCK_RECORDS_MAX: usize = 256;
 /// Blocks that are read at once when the log is listed.
 const BLOCKS_AT_ONCE: u32 = 20;
 /// Most blocks that one list looks through; the page says that there is more.
-const BLOCKS_LOOKED_MAX: usize = 2_000;
+const BLOCKS_LOOKED_MAX: usize = 4_000;
 
 /// The records that are not in the database yet.
 #[derive(Default)]
@@ -38,6 +38,8 @@ pub struct RequestLog {
     waiting: Mutex<Vec<RequestRecord>>,
     /// Those that are being stored, so that they can be found meanwhile.
     storing: Mutex<Arc<Vec<RequestRecord>>>,
+    /// An empty list with room, so that a busy server does not ask for new memory each time.
+    spare: Mutex<Vec<RequestRecord>>,
     dropped: AtomicU64,
 }
 
@@ -98,26 +100,24 @@ impl RequestLog {
     /// # Errors
     /// Storage's.
     pub async fn flush(&self, storage: &dyn Storage) -> Result<(), StorageError> {
-        let records = {
-            let mut waiting = lock(&self.waiting);
-            let capacity = waiting.len();
-            Arc::new(std::mem::replace(&mut *waiting, Vec::with_capacity(capacity)))
-        };
+        let spare = std::mem::take(&mut *lock(&self.spare));
+        let records = Arc::new(std::mem::replace(&mut *lock(&self.waiting), spare));
         if records.is_empty() {
             return Ok(());
         }
         *lock(&self.storing) = Arc::clone(&records);
-        let packing = Arc::clone(&records);
-        let blocks = tokio::task::spawn_blocking(move || blocks(&packing)).await;
-        let blocks = blocks.map_err(|error| StorageError::Internal { cause: error.to_string() })?;
+        let blocks = blocks(&records).await;
         let stored = storage.append_request_blocks(&blocks).await;
-        let records = {
-            *lock(&self.storing) = Arc::default();
-            Arc::into_inner(records)
-        };
-        if stored.is_err()
-            && let Some(mut records) = records
-        {
+        *lock(&self.storing) = Arc::default();
+        // A copy, if somebody is looking through it right now.
+        let mut records = Arc::unwrap_or_clone(records);
+        if stored.is_ok() {
+            // Not what a burst has left.
+            if records.len() >= records.capacity() / 4 {
+                records.clear();
+                *lock(&self.spare) = records;
+            }
+        } else {
             let mut waiting = lock(&self.waiting);
             let room = WAITING_MAX.saturating_sub(waiting.len());
             let lost = records.len().saturating_sub(room);
@@ -213,13 +213,16 @@ fn read(block: &RequestBlock) -> Result<Vec<RequestRecord>, StorageError> {
     })
 }
 
-/// The records as blocks, each of one tenant.
-fn blocks(records: &[RequestRecord]) -> Vec<RequestBlock> {
+/// The records as blocks, each of one tenant. In small pieces: requests are served in between.
+async fn blocks(records: &[RequestRecord]) -> Vec<RequestBlock> {
     // By hour too: a block spans at most that, and what waited while the database was away may span more.
     let mut by_tenant: HashMap<(Tenant, i64), Vec<&RequestRecord>> = HashMap::new();
-    for record in records {
-        let part = record.at.as_second().div_euclid(REQUEST_BLOCK_S_MAX);
-        by_tenant.entry((record.tenant, part)).or_default().push(record);
+    for records in records.chunks(4 * BLOCK_RECORDS_MAX) {
+        for record in records {
+            let part = record.at.as_second().div_euclid(REQUEST_BLOCK_S_MAX);
+            by_tenant.entry((record.tenant, part)).or_default().push(record);
+        }
+        tokio::task::yield_now().await;
     }
     let mut blocks = Vec::new();
     for ((tenant, _), records) in by_tenant {
@@ -227,6 +230,7 @@ fn blocks(records: &[RequestRecord]) -> Vec<RequestBlock> {
             let times = records.iter().map(|record| record.at);
             let (Some(first_at), Some(last_at)) = (times.clone().min(), times.max()) else { continue };
             blocks.push(RequestBlock { tenant, first_at, last_at, packed: pack(records) });
+            tokio::task::yield_now().await;
         }
     }
     blocks
