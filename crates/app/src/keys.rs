@@ -1,5 +1,7 @@
 //! API keys, as keys manage them (`/v1/api_keys`): a key can never make or change a key into something that may do more than itself.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use kallglot_core::Timestamp;
@@ -253,11 +255,18 @@ impl App {
         Ok(key)
     }
 
-    /// Does with a leaked key what its organization wants. None when there is no such key.
+    /// Does with a leaked key what its organization wants. None when it has gone meanwhile.
     ///
     /// # Errors
-    /// Storage's.
-    pub async fn report_leak(&self, secret: &Secret, change: &Change) -> Result<Option<LeakedKey>, Error> {
+    /// As [`Self::identify`], through which it goes first: a client that tries keys here waits as everywhere, and never for the
+    /// database's writer. Storage's.
+    pub async fn report_leak(
+        &self,
+        secret: &Secret,
+        address: IpAddr,
+        change: &Change,
+    ) -> Result<Option<LeakedKey>, Error> {
+        self.identify(secret, address).await?;
         let peppers = self.peppers();
         // The newest once more at the end: a request of this key may move it there between the look-ups.
         let newest = std::iter::once(peppers.newest());

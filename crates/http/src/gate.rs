@@ -112,7 +112,7 @@ async fn pass<R: Requirement>(parts: &mut Parts, state: &HttpState) -> Result<Ca
         .key
         .check(known.secret_valid_until, now, context.address, context.environment)
         .map_err(|refusal| Problem::of(refusal.code()))?;
-    let rate = app.count_request(&known).await?;
+    let rate = app.count_request(&known, now).await?;
     context.set_rate(rate);
     if !rate.allowed {
         return Err(app.rate_refusal(&rate).into());

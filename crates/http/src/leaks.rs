@@ -52,13 +52,14 @@ pub(crate) async fn report(
     let unknown = || Problem::with(ErrorCode::NotFound, "There is no such API key. Nothing was done.");
     let change = app.change(Who::LeakReporter, context.address, context.id);
     let leaked = match api_key::parse(&secret) {
-        Ok(parsed) => app.report_leak(&parsed.secret, &change).await?,
-        Err(_) => None,
-    };
-    let Some(leaked) = leaked else {
+        Ok(parsed) => app.report_leak(&parsed.secret, context.address, &change).await,
         // So that keys can't be searched for here either.
-        let failed = Problem::from(app.failed_attempt(context.address).await);
-        return Err(if failed.code == ErrorCode::ApiKeyInvalid { unknown() } else { failed });
+        Err(_) => Err(app.failed_attempt(context.address).await),
+    };
+    let leaked = match leaked {
+        Ok(leaked) => leaked.ok_or_else(unknown)?,
+        Err(error) if error.code() == ErrorCode::ApiKeyInvalid => return Err(unknown()),
+        Err(error) => return Err(error.into()),
     };
     // Where a key was found may be an address that holds it.
     let source = source.as_deref().map(redact);

@@ -1,6 +1,6 @@
 //! Several processes on one database, and processes that are killed: nothing that was acknowledged is lost.
 //!
-//! The other processes are this test binary again, run with the one test that is marked as their work.
+//! The other processes are this test binary again, run with the test that starts them: it finds a task there and does only that.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -42,7 +42,7 @@ fn task() -> Option<Task> {
 }
 
 /// Runs `work` with each number of the task, several at once.
-fn run(task: &Task, work: impl AsyncFn(&SqliteStorage, u32)) {
+async fn run(task: &Task, work: impl AsyncFn(&SqliteStorage, u32)) {
     let storage = SqliteStorage::open(Path::new(&task.folder)).expect("the parent's database");
     let next = AtomicU32::new(0);
     let writer = async || {
@@ -54,20 +54,17 @@ fn run(task: &Task, work: impl AsyncFn(&SqliteStorage, u32)) {
             work(&storage, task.first + index).await;
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(join_all((0..WRITERS).map(|_| writer())));
-    runtime.block_on(storage.close()).expect("closed");
+    join_all((0..WRITERS).map(|_| writer())).await;
+    storage.close().await.expect("closed");
 }
 
 /// Appends turns to session 1 and says so on stdout each time that one was acknowledged.
-#[test]
-#[ignore = "run by the tests here as another process"]
-fn append_turns_as_another_process() {
-    let Some(task) = task() else { return };
-    run(&task, async |storage, number| {
+async fn append_turns(task: &Task) {
+    run(task, async |storage, number| {
         let stored = storage.append_turn(TENANT, SESSION, &turn(number)).await;
         println!("acknowledged {number} {}", stored.unwrap().unwrap().sequence);
-    });
+    })
+    .await;
 }
 
 /// A session for one credit; two neighbours are the same request to their client.
@@ -78,23 +75,22 @@ fn paid_session(number: u32) -> NewSession {
 }
 
 /// Makes sessions and says on stdout which one each request was answered with.
-#[test]
-#[ignore = "run by the tests here as another process"]
-fn create_sessions_as_another_process() {
-    let Some(task) = task() else { return };
-    run(&task, async |storage, number| {
+async fn create_sessions(task: &Task) {
+    run(task, async |storage, number| {
         let session = match storage.create_session(&paid_session(number)).await.unwrap() {
             CreateSession::Created(Some(_)) => number.into(),
             CreateSession::Known(answer) => answer.request.to_bits(),
             other => panic!("{other:?}"),
         };
         println!("acknowledged {number} {session}");
-    });
+    })
+    .await;
 }
 
-fn start_process(work: &str, folder: &Path, first: u32, count: u32) -> Child {
+/// Starts a process that does the work of `test`, which is the caller.
+fn start_process(test: &str, folder: &Path, first: u32, count: u32) -> Child {
     Command::new(std::env::current_exe().expect("this test's binary"))
-        .args(["--ignored", "--exact", "--nocapture", work])
+        .args(["--exact", "--nocapture", test])
         .env(FOLDER, folder)
         .env(FIRST, first.to_string())
         .env(COUNT, count.to_string())
@@ -130,10 +126,10 @@ async fn new_database(folder: &Path) -> SqliteStorage {
 
 /// Starts a process several times and kills it each time a little later than before, wherever it is then; whole groups are in
 /// flight all the time. Answers with all that was acknowledged.
-fn kill_again_and_again(work: &str, folder: &Path, first: impl Fn(u32) -> u32) -> Vec<(u32, u32)> {
+fn kill_again_and_again(test: &str, folder: &Path, first: impl Fn(u32) -> u32) -> Vec<(u32, u32)> {
     let mut all = Vec::new();
     for (round, kill_after) in [1, 17, 60, 211, 400].into_iter().enumerate() {
-        let mut process = start_process(work, folder, first(round as u32), 900_000);
+        let mut process = start_process(test, folder, first(round as u32), 900_000);
         let mut lines = BufReader::new(process.stdout.take().expect("piped"));
         let mut seen = 0;
         while let Some(acknowledgement) = acknowledged(&mut lines) {
@@ -157,10 +153,13 @@ fn assert_sound(folder: &Path) {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
+    if let Some(task) = task() {
+        return append_turns(&task).await;
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     new_database(folder.path()).await.close().await.unwrap();
     let expected =
-        kill_again_and_again("append_turns_as_another_process", folder.path(), |round| 1_000_000 * (round + 1));
+        kill_again_and_again("what_was_acknowledged_survives_kill_9", folder.path(), |round| 1_000_000 * (round + 1));
 
     let storage = SqliteStorage::open(folder.path()).expect("the database after the kills");
     let turns = storage.turns(TENANT, SESSION, 0, u32::MAX).await.unwrap().unwrap();
@@ -176,6 +175,9 @@ async fn what_was_acknowledged_survives_kill_9() {
 
 #[tokio::test]
 async fn a_session_its_spend_its_event_and_its_answer_survive_kill_9_together() {
+    if let Some(task) = task() {
+        return create_sessions(&task).await;
+    }
     const CREDITS: u32 = 1_000_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let storage = SqliteStorage::open(folder.path()).expect("a new database");
@@ -183,7 +185,11 @@ async fn a_session_its_spend_its_event_and_its_answer_survive_kill_9_together() 
     let begun = storage.events(0, 1000).await.unwrap().last().expect("the key's creation").0;
     storage.close().await.unwrap();
     // Each process begins where the first one did, as clients do that ask again, so it meets what the ones before have left.
-    let acknowledged = kill_again_and_again("create_sessions_as_another_process", folder.path(), |_| 1000);
+    let acknowledged = kill_again_and_again(
+        "a_session_its_spend_its_event_and_its_answer_survive_kill_9_together",
+        folder.path(),
+        |_| 1000,
+    );
 
     let storage = SqliteStorage::open(folder.path()).expect("the database after the kills");
     for (number, session) in acknowledged {
@@ -244,11 +250,14 @@ async fn a_session_its_spend_its_event_and_its_answer_survive_kill_9_together() 
 
 #[tokio::test]
 async fn processes_that_write_at_once_lose_nothing() {
+    if let Some(task) = task() {
+        return append_turns(&task).await;
+    }
     const EACH: u32 = 150;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let storage = new_database(folder.path()).await;
-    let mut processes =
-        [10_000, 20_000].map(|first| start_process("append_turns_as_another_process", folder.path(), first, EACH));
+    let mut processes = [10_000, 20_000]
+        .map(|first| start_process("processes_that_write_at_once_lose_nothing", folder.path(), first, EACH));
     for number in 1..=EACH {
         storage.append_turn(TENANT, SESSION, &turn(number)).await.unwrap();
     }

@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kallglot_cluster::{Rate, Take, Window};
+use kallglot_core::Timestamp;
 use kallglot_core::api_key::{KeyHash, Peppers, Secret};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::permission::Permission;
 use kallglot_storage::{GateChange, KnownKey};
 use tokio::sync::Semaphore;
 
-use crate::gate::cache::{Known, LookUp};
+use crate::gate::cache::Known;
 use crate::{App, Error};
 
 /// Failed attempts that a client has in a minute (contract section 2).
@@ -85,12 +86,8 @@ impl App {
         if !Arc::ptr_eq(&peppers, &self.peppers()) {
             return Box::pin(self.identify(secret, address)).await;
         }
-        self.not_found(begun, hash);
-        Err(self.failed_attempt(address).await)
-    }
-
-    fn not_found(&self, begun: LookUp, hash: KeyHash) {
         self.keys.not_found(begun, hash);
+        Err(self.failed_attempt(address).await)
     }
 
     /// A key that was hashed before the pepper was rotated gets its hash under the newest one.
@@ -134,9 +131,8 @@ impl App {
     ///
     /// # Errors
     /// The counters can't be asked.
-    pub async fn count_request(&self, known: &Known) -> Result<Rate, Error> {
-        let now_ms = self.clock.now().as_millisecond();
-        Ok(self.cluster.take(&Self::take_of(known), now_ms).get().await?)
+    pub async fn count_request(&self, known: &Known, now: Timestamp) -> Result<Rate, Error> {
+        Ok(self.cluster.take(&Self::take_of(known), now.as_millisecond()).get().await?)
     }
 
     /// The refusal of a request that was not allowed by its rate.

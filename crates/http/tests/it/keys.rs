@@ -263,6 +263,10 @@ async fn keys_cannot_be_searched_for_but_valid_ones_still_work() {
         assert_eq!(outcome(&answer), (429, "too_many_failed_attempts".into()));
         assert_eq!(answer.header("retry-after"), Some("60"));
     }
+    for key in [malformed, &unknown] {
+        let report = nobody.post("/v1/api_keys/leaks", json!({ "secret": key })).await.unwrap();
+        assert_eq!(outcome(&report), (429, "too_many_failed_attempts".into()), "nor by reporting leaks");
+    }
     assert_eq!(nobody.get("/v1/whoami").await.unwrap().status, 401, "who shows no key does not search");
     let answer = valid.get("/v1/whoami").await.unwrap();
     assert_eq!((answer.status, answer.header("x-ratelimit-remaining")), (200, Some("599")));
