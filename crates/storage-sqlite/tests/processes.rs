@@ -59,6 +59,7 @@ async fn run(task: &Task, work: impl AsyncFn(&SqliteStorage, u32)) {
 }
 
 /// Appends turns to session 1 and says so on stdout each time that one was acknowledged.
+#[allow(clippy::unwrap_used, clippy::print_stdout, reason = "the work of a test, which reads what it prints")]
 async fn append_turns(task: &Task) {
     run(task, async |storage, number| {
         let stored = storage.append_turn(TENANT, SESSION, &turn(number)).await;
@@ -75,6 +76,7 @@ fn paid_session(number: u32) -> NewSession {
 }
 
 /// Makes sessions and says on stdout which one each request was answered with.
+#[allow(clippy::unwrap_used, clippy::print_stdout, reason = "the work of a test, which reads what it prints")]
 async fn create_sessions(task: &Task) {
     run(task, async |storage, number| {
         let session = match storage.create_session(&paid_session(number)).await.unwrap() {
