@@ -9,6 +9,7 @@ pub mod memory;
 use std::net::IpAddr;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use kallglot_core::id::{ApiKeyId, RequestId, SessionId};
 use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
 use kallglot_core::session::Tenant;
@@ -93,6 +94,8 @@ pub struct Rate {
     pub own: Option<Window>,
     /// Whether it was let through and counted.
     pub allowed: bool,
+    /// Whether this node counted it alone, against its own share, because what is shared could not be asked.
+    pub by_share: bool,
 }
 
 impl Rate {
@@ -128,6 +131,19 @@ pub enum Claim {
     },
 }
 
+/// What a node hears from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// What another node has announced, or this one itself.
+    News(String),
+    /// Some news may have been missed: the connection was cut, a number was left out, the listener was too slow. What was built on
+    /// having heard everything must be dropped.
+    Lost,
+}
+
+/// Longest text of one announcement.
+pub const NEWS_BYTES_MAX: usize = 4096;
+
 /// Everything that nodes share. Every method is exact under concurrency.
 pub trait Cluster: Send + Sync + 'static {
     /// Counts a request in its buckets if all of them have room.
@@ -140,7 +156,7 @@ pub trait Cluster: Send + Sync + 'static {
     fn look(&self, take: &Take, now_ms: i64) -> Answer<'_, Result<Rate>>;
 
     /// Takes a slot for a session until `until_ms`, if fewer than `limit` are in use. A session that has one keeps it, with the later
-    /// end.
+    /// end. None: the counters were restarted and have forgotten the tenant's slots; [`Cluster::restore_leases`], then ask again.
     fn take_lease(
         &self,
         tenant: Tenant,
@@ -148,16 +164,20 @@ pub trait Cluster: Send + Sync + 'static {
         limit: u32,
         until_ms: i64,
         now_ms: i64,
-    ) -> Answer<'_, Result<Lease>>;
+    ) -> Answer<'_, Result<Option<Lease>>>;
+
+    /// Tells counters that have forgotten them which slots the tenant's open sessions hold, each until its time. What they know
+    /// already stays, with the later end.
+    fn restore_leases(&self, tenant: Tenant, leases: &[(SessionId, i64)], now_ms: i64) -> Answer<'_, Result<()>>;
 
     /// Prolongs slots; a session whose slot has lapsed gets one again, also over the limit: it is running already.
-    fn renew_leases(&self, sessions: &[(Tenant, SessionId)], until_ms: i64) -> Answer<'_, Result<()>>;
+    fn renew_leases(&self, sessions: &[(Tenant, SessionId)], until_ms: i64, now_ms: i64) -> Answer<'_, Result<()>>;
 
     /// Gives a session's slot back.
     fn release_lease(&self, tenant: Tenant, session: SessionId) -> Answer<'_, Result<()>>;
 
-    /// How many slots are in use.
-    fn leases_in_use(&self, tenant: Tenant, now_ms: i64) -> Answer<'_, Result<u32>>;
+    /// How many slots are in use. None: forgotten, as in [`Cluster::take_lease`].
+    fn leases_in_use(&self, tenant: Tenant, now_ms: i64) -> Answer<'_, Result<Option<u32>>>;
 
     /// Claims an idempotency key for a request until `until_ms`.
     fn claim(
@@ -182,6 +202,16 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// How a client's failed attempts stand.
     fn failures(&self, address: IpAddr, limit: u32, now_ms: i64) -> Answer<'_, Result<Window>>;
+
+    /// Tells every node, this one too, something: at most [`NEWS_BYTES_MAX`] bytes. It may be told twice or not at all (then listeners
+    /// hear that something was [`Heard::Lost`]), so it must only ever hurry what is also found out otherwise.
+    fn announce(&self, news: &str) -> Answer<'_, Result<()>>;
+
+    /// What is announced from now on. Bounded: who does not read has [`Heard::Lost`].
+    fn listen(&self) -> BoxStream<'static, Heard>;
+
+    /// Whether what is shared can be asked right now, for the readiness of this node.
+    fn check(&self) -> Answer<'_, Result<()>>;
 
     /// Frees the memory of what is over. To be called every few seconds.
     fn sweep(&self, now_ms: i64);

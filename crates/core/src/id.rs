@@ -137,6 +137,8 @@ ids! {
     EventId "evt_";
     /// One entry of the audit log.
     AuditId "aud_";
+    /// One process of a server, from its start to its end.
+    NodeId "node_";
 }
 
 #[cfg(test)]

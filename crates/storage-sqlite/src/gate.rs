@@ -1,5 +1,6 @@
 //! What caches of keys and organizations must hear of. The rows are written by triggers, which say what is one (migration 0003).
 
+use kallglot_core::session::EndReason;
 use kallglot_storage::{GateChange, GateChanges, StorageError};
 use rusqlite::{Connection, params};
 
@@ -18,6 +19,13 @@ pub(crate) fn close_streams(connection: &Connection, key: &str) -> Result<()> {
     Ok(())
 }
 
+/// Asks the node that a session lives on to end it.
+pub(crate) fn ask_to_end_session(connection: &Connection, session: &str, reason: &str) -> Result<()> {
+    let sql = "INSERT INTO gate_changes (kind, id, detail) VALUES ('end_session', ?1, ?2)";
+    change(connection, sql, [session, reason])?;
+    Ok(())
+}
+
 /// See [`kallglot_storage::KeyRepository::gate_changes_since`].
 pub(crate) fn changes_since(connection: &Connection, marker: Option<i64>) -> Result<GateChanges> {
     // Both questions to the same state of the database.
@@ -33,13 +41,14 @@ pub(crate) fn changes_since(connection: &Connection, marker: Option<i64>) -> Res
     // A marker beyond the end is from before the database was put back to an older state.
     let lost = marker > last || marker < first_kept - 1;
     let marker = marker.min(last);
-    let sql = "SELECT sequence, kind, id FROM gate_changes WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+    let sql = "SELECT sequence, kind, id, detail FROM gate_changes WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
     let found = every(&snapshot, sql, params![marker, CHANGES_MAX], |row| {
         let columns = Columns::of(row, "gate_changes", "id")?;
         let change = match columns.get::<String>("kind")?.as_str() {
             "key" => GateChange::Key(columns.parsed("id")?),
             "organization" => GateChange::Organization(columns.parsed("id")?),
             "close_streams" => GateChange::CloseStreams(columns.parsed("id")?),
+            "end_session" => GateChange::EndSession(columns.parsed("id")?, columns.named("detail", EndReason::parse)?),
             _ => return Err(columns.corrupt("kind")),
         };
         Ok((columns.get::<i64>("sequence")?, change))

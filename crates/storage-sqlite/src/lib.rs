@@ -13,6 +13,7 @@ mod idempotency;
 mod key;
 mod log;
 mod migration;
+mod node;
 mod organization;
 mod query;
 mod reader;

@@ -22,6 +22,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql") },
     Migration { name: "0002_credits", sql: include_str!("migrations/0002_credits.sql") },
     Migration { name: "0003_gate", sql: include_str!("migrations/0003_gate.sql") },
+    Migration { name: "0004_nodes", sql: include_str!("migrations/0004_nodes.sql") },
 ];
 
 fn checksum(migration: &Migration) -> String {

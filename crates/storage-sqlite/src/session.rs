@@ -1,22 +1,26 @@
 //! Sessions in their table.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use kallglot_core::Timestamp;
 use kallglot_core::credit::{CreditBalance, LedgerKind};
 use kallglot_core::event::Event;
-use kallglot_core::id::SessionId;
+use kallglot_core::id::{NodeId, SessionId};
 use kallglot_core::language::LanguageTag;
 use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
 use kallglot_storage::json::{pairs_from_json, pairs_to_json, vocabulary_from_json, vocabulary_to_json};
 use kallglot_storage::{
-    CreateSession, EndedSession, NewAnswer, NewSession, Page, PageRequest, SessionRepository, StorageError,
+    CreateSession, EndedSession, Home, NewAnswer, NewSession, Node, Page, PageRequest, SessionRepository, StorageError,
 };
 use rusqlite::{Connection, Row, params};
 
 use crate::SqliteStorage;
 use crate::credit::{self, Account, Entry};
+use crate::gate;
 use crate::idempotency::{self, Found};
 use crate::log::{EventRow, raise_event};
+use crate::node::{self, NOW_US, span_us};
 use crate::query::{change, every, first, page};
 use crate::row::{Columns, cut, us, us_if_any};
 
@@ -107,6 +111,37 @@ fn step(
         params![id.to_string(), status, started_at, ended_at, reason, us(session.last_activity_at)],
     )?;
     Ok(Some((session, true)))
+}
+
+/// On which node a session lives, if one that is not away has it.
+fn home(connection: &Connection, id: SessionId, away_after: Duration) -> Result<Option<Node>> {
+    let sql = format!(
+        "SELECT nodes.id, url, version FROM sessions JOIN nodes ON nodes.id = home_node \
+         WHERE sessions.id = ?1 AND {NOW_US} - seen_at_us < ?2"
+    );
+    first(connection, &sql, params![id.to_string(), span_us(away_after)], node::read)
+}
+
+/// See [`SessionRepository::settle_session`].
+fn settle(
+    connection: &Connection,
+    id: SessionId,
+    node: NodeId,
+    at: Timestamp,
+    away_after: Duration,
+) -> Result<Option<(Session, Home)>> {
+    let Some(session) = first(connection, &format!("{SELECT} WHERE id = ?1"), [id.to_string()], read)? else {
+        return Ok(None);
+    };
+    if session.state.ended_at().is_some() {
+        return Ok(Some((session, Home::Here)));
+    }
+    if let Some(there) = home(connection, id, away_after)?.filter(|home| home.id != node) {
+        return Ok(Some((session, Home::There(there))));
+    }
+    change(connection, "UPDATE sessions SET home_node = ?2 WHERE id = ?1", [id.to_string(), node.to_string()])?;
+    let stepped = step(connection, session.tenant, id, at, |state, _| state.connect())?;
+    Ok(stepped.map(|(session, _)| (session, Home::Here)))
 }
 
 /// A session that is to be made, with its texts written out: by its caller, so that the one writer need not.
@@ -267,10 +302,41 @@ impl SessionRepository for SqliteStorage {
         .await
     }
 
-    async fn connect_session(&self, tenant: Tenant, id: SessionId, at: Timestamp) -> Result<Option<Session>> {
+    async fn settle_session(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        at: Timestamp,
+        away_after: Duration,
+    ) -> Result<Option<(Session, Home)>> {
+        self.write(move |connection| settle(connection, id, node, at, away_after)).await
+    }
+
+    async fn session_home(&self, id: SessionId, away_after: Duration) -> Result<Option<Node>> {
+        self.read(move |connection| home(connection, id, away_after)).await
+    }
+
+    async fn sessions_moved(&self, node: NodeId, sessions: &[SessionId]) -> Result<Vec<SessionId>> {
+        let sessions = sessions.to_vec();
+        self.read(move |connection| {
+            let sql = "SELECT 1 FROM sessions WHERE id = ?1 AND home_node IS NOT NULL AND home_node <> ?2";
+            let mut moved = Vec::new();
+            for session in sessions {
+                if first(connection, sql, [session.to_string(), node.to_string()], |_| Ok(()))?.is_some() {
+                    moved.push(session);
+                }
+            }
+            Ok(moved)
+        })
+        .await
+    }
+
+    async fn ask_to_end_session(&self, tenant: Tenant, id: SessionId, reason: EndReason) -> Result<()> {
         self.write(move |connection| {
-            let stepped = step(connection, tenant, id, at, |state, _| state.connect())?;
-            Ok(stepped.map(|(session, _)| session))
+            if by_id(connection, tenant, id)?.is_some() {
+                gate::ask_to_end_session(connection, &id.to_string(), reason.as_str())?;
+            }
+            Ok(())
         })
         .await
     }
@@ -332,12 +398,20 @@ impl SessionRepository for SqliteStorage {
         .await
     }
 
-    async fn idle_sessions(&self, before: Timestamp, limit: u32) -> Result<Vec<Session>> {
+    async fn idle_sessions(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        node: NodeId,
+        away_after: Duration,
+    ) -> Result<Vec<Session>> {
         self.read(move |connection| {
             let sql = format!(
-                "{SELECT} WHERE status <> 'ended' AND last_activity_at_us < ?1 ORDER BY last_activity_at_us, id LIMIT ?2"
+                "{SELECT} WHERE status <> 'ended' AND last_activity_at_us < ?1 AND (home_node IS NULL OR home_node = ?3 \
+                 OR NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.id = home_node AND {NOW_US} - seen_at_us < ?4)) \
+                 ORDER BY last_activity_at_us, id LIMIT ?2"
             );
-            every(connection, &sql, params![us(before), limit], read)
+            every(connection, &sql, params![us(before), limit, node.to_string(), span_us(away_after)], read)
         })
         .await
     }
@@ -349,5 +423,16 @@ impl SessionRepository for SqliteStorage {
         // An id is never empty, so without one the condition holds for all.
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         self.read(move |connection| every(connection, &sql, params![after, limit.min(OPEN_SESSIONS_MAX)], read)).await
+    }
+
+    async fn open_sessions_of(&self, tenant: Tenant, after: Option<SessionId>, limit: u32) -> Result<Vec<Session>> {
+        let sql = format!("{SELECT} WHERE {OF_TENANT} AND status <> 'ended' AND id > ?3 ORDER BY id LIMIT ?4");
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        self.read(move |connection| {
+            let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
+            let params = params![organization, environment, after, limit.min(OPEN_SESSIONS_MAX)];
+            every(connection, &sql, params, read)
+        })
+        .await
     }
 }

@@ -19,8 +19,8 @@ pub mod repository;
 pub use error::StorageError;
 pub use page::{Cursor, Page, PageRequest};
 pub use repository::{
-    CreateSession, EndedSession, GateChange, GateChanges, IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse,
-    KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Once, OrganizationRepository,
-    OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionRepository, Storage, StoredAnswer,
-    TURNS_PAGE_MAX, TurnRepository,
+    Beat, CreateSession, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate,
+    KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
+    OrganizationRepository, OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionRepository,
+    Storage, StoredAnswer, TURNS_PAGE_MAX, TurnRepository,
 };

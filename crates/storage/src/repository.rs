@@ -2,7 +2,9 @@
 //!
 //! "None" always means that there is no such object for that tenant, which a client is told as 404.
 
+use std::fmt;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kallglot_core::Timestamp;
@@ -11,7 +13,7 @@ use kallglot_core::audit::{AuditEntry, Change};
 use kallglot_core::credit::{CreditBalance, LedgerEntry};
 use kallglot_core::edition::Edition;
 use kallglot_core::event::Event;
-use kallglot_core::id::{ApiKeyId, AuditId, OrganizationId, RequestId, SegmentId, SessionId};
+use kallglot_core::id::{ApiKeyId, AuditId, NodeId, OrganizationId, RequestId, SegmentId, SessionId};
 use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
 use kallglot_core::language::LanguageTag;
 use kallglot_core::organization::{LeakPolicy, Organization};
@@ -161,6 +163,37 @@ pub enum GateChange {
     Organization(OrganizationId),
     /// The streams of this key's sessions are to be closed.
     CloseStreams(ApiKeyId),
+    /// This session is to be ended by the node that it lives on.
+    EndSession(SessionId, EndReason),
+}
+
+impl fmt::Display for GateChange {
+    /// As nodes tell it each other: kind and id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => write!(f, "key {id}"),
+            Self::Organization(id) => write!(f, "organization {id}"),
+            Self::CloseStreams(id) => write!(f, "close_streams {id}"),
+            Self::EndSession(id, reason) => write!(f, "end_session {id} {}", reason.as_str()),
+        }
+    }
+}
+
+impl GateChange {
+    /// What [`fmt::Display`] wrote; none for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(' ')?;
+        match kind {
+            "key" => Some(Self::Key(rest.parse().ok()?)),
+            "organization" => Some(Self::Organization(rest.parse().ok()?)),
+            "close_streams" => Some(Self::CloseStreams(rest.parse().ok()?)),
+            "end_session" => {
+                let (id, reason) = rest.split_once(' ')?;
+                Some(Self::EndSession(id.parse().ok()?, EndReason::parse(reason)?))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What has changed since some place in the list of changes.
@@ -361,12 +394,29 @@ pub trait SessionRepository: Send + Sync {
     /// A page of the tenant's sessions, newest first.
     async fn sessions(&self, tenant: Tenant, page: &PageRequest<SessionId>) -> Result<Page<Session>>;
 
-    /// A stream has connected at `at`: `created` becomes `active`. Answers with the session as it is now; one that has ended is
-    /// left as it is, which the caller sees in its state.
-    async fn connect_session(&self, tenant: Tenant, id: SessionId, at: Timestamp) -> Result<Option<Session>>;
+    /// A stream has reached `node` at `at`. Unless the session lives on another node that is not away, it lives on this one from now
+    /// on, and `created` becomes `active`. Answers with the session as it is then and where it lives; one that has ended is left as it
+    /// is, which the caller sees in its state. None when there is no such session. By its id alone, as
+    /// [`Self::session_for_token_holder`].
+    async fn settle_session(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        at: Timestamp,
+        away_after: Duration,
+    ) -> Result<Option<(Session, Home)>>;
+
+    /// On which node the session lives, if one that is not away has it.
+    async fn session_home(&self, id: SessionId, away_after: Duration) -> Result<Option<Node>>;
+
+    /// Which of these sessions live on another node than this one by now.
+    async fn sessions_moved(&self, node: NodeId, sessions: &[SessionId]) -> Result<Vec<SessionId>>;
+
+    /// Asks the node that a session lives on to end it: [`GateChange::EndSession`].
+    async fn ask_to_end_session(&self, tenant: Tenant, id: SessionId, reason: EndReason) -> Result<()>;
 
     /// Audio has arrived at `at`: sets `started_at` if it is the first, and raises `event` then. Answers like
-    /// [`Self::connect_session`].
+    /// [`Self::session`]; one that has ended is left as it is.
     async fn start_session(
         &self,
         tenant: Tenant,
@@ -390,11 +440,64 @@ pub trait SessionRepository: Send + Sync {
     ) -> Result<Option<EndedSession>>;
 
     /// Of all tenants: at most `limit` sessions that have not ended and in which nothing has happened since before `before`, the
-    /// longest idle first. For the server, to end them.
-    async fn idle_sessions(&self, before: Timestamp, limit: u32) -> Result<Vec<Session>>;
+    /// longest idle first. For the server, to end them. Not those that live on another node than `node`, unless that one is away.
+    async fn idle_sessions(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        node: NodeId,
+        away_after: Duration,
+    ) -> Result<Vec<Session>>;
 
     /// Of all tenants: up to `limit` (at most 1000) sessions that have not ended, by id, after this one. For the server at its start.
     async fn open_sessions(&self, after: Option<SessionId>, limit: u32) -> Result<Vec<Session>>;
+
+    /// Up to `limit` (at most 1000) of the tenant's sessions that have not ended, by id, after this one: to restore its slots.
+    async fn open_sessions_of(&self, tenant: Tenant, after: Option<SessionId>, limit: u32) -> Result<Vec<Session>>;
+}
+
+/// A process of a server that shares its database with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its own from its start to its end.
+    pub id: NodeId,
+    /// Where the other nodes reach it: `http://10.0.0.5:8080`. No two nodes have the same.
+    pub url: String,
+    /// Its program's version.
+    pub version: String,
+}
+
+/// Where a session lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Home {
+    /// On the node that asked.
+    Here,
+    /// On another one.
+    There(Node),
+}
+
+/// How things stood when a node said that it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// All nodes that are not away, by id, this one among them.
+    pub nodes: Vec<Node>,
+    /// Whether this node had been away, or is new: others may have taken over its sessions.
+    pub was_away: bool,
+}
+
+/// The nodes that share the database. A node is away when it has not said for `away_after` by the database's own clock that it is
+/// there; one that runs alone never says so, and needs not.
+#[async_trait]
+pub trait NodeRepository: Send + Sync {
+    /// This node is there. Another one with the same URL is its former life and is away from now on.
+    async fn beat(&self, node: &Node, away_after: Duration) -> Result<Beat>;
+
+    /// This node stops: its sessions can be taken over at once.
+    async fn leave(&self, node: NodeId) -> Result<()>;
+
+    /// Keeps `mark` for what all nodes must have alike (a secret, say, of which it is a hash) unless there is one; answers with the
+    /// one that is kept.
+    async fn keep_mark(&self, name: &str, mark: &str) -> Result<String>;
 }
 
 /// Longest time between the first and the last request of one [`RequestBlock`], in seconds.
@@ -516,6 +619,7 @@ pub trait Storage:
     + SessionRepository
     + TurnRepository
     + LogRepository
+    + NodeRepository
     + 'static
 {
     /// A number that is different from the last answer when another process has changed the database in between (the command

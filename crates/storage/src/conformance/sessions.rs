@@ -1,13 +1,15 @@
 //! What sessions promise.
 
+use std::time::Duration;
+
 use futures_util::future::{join, join_all};
 use kallglot_core::Timestamp;
 use kallglot_core::event::{Event, EventType};
-use kallglot_core::id::{ApiKeyId, SessionId};
-use kallglot_core::session::{EndReason, SessionState};
+use kallglot_core::id::{ApiKeyId, NodeId, SessionId};
+use kallglot_core::session::{EndReason, Session, SessionState};
 
 use super::example::{STRANGERS, TENANT, answer, at, begin, begin_with_credits, event, new_session, session};
-use crate::{CreateSession, Cursor, EndedSession, PageRequest, Storage, StorageError};
+use crate::{CreateSession, Cursor, EndedSession, Home, PageRequest, Storage, StorageError};
 
 const SESSION: SessionId = SessionId::from_bits(1);
 
@@ -17,6 +19,18 @@ fn start_event() -> Event {
 
 fn end_event() -> Event {
     event(EventType::SessionEnded, &SESSION.to_string())
+}
+
+/// Longer than any test takes.
+const AWAY_AFTER: Duration = Duration::from_secs(3600);
+
+/// A stream reaches node 1.
+async fn settle(storage: &impl Storage, id: SessionId, at: Timestamp) -> Option<Session> {
+    let settled = storage.settle_session(id, NodeId::from_bits(1), at, AWAY_AFTER).await.unwrap();
+    settled.map(|(session, home)| {
+        assert_eq!(home, Home::Here);
+        session
+    })
 }
 
 pub async fn a_session_is_kept_as_it_was_made(storage: &impl Storage) {
@@ -34,7 +48,7 @@ pub async fn a_session_is_a_stranger_to_other_tenants(storage: &impl Storage) {
     for stranger in STRANGERS {
         assert_eq!(storage.session(stranger, SESSION).await.unwrap(), None);
         assert_eq!(storage.sessions(stranger, &PageRequest::newest(10)).await.unwrap().items, []);
-        assert_eq!(storage.connect_session(stranger, SESSION, at(20)).await.unwrap(), None);
+        storage.ask_to_end_session(stranger, SESSION, EndReason::Error).await.unwrap();
         assert_eq!(storage.start_session(stranger, SESSION, at(20), &start_event()).await.unwrap(), None);
         assert_eq!(storage.end_session(stranger, SESSION, at(20), EndReason::Error, &end_event()).await.unwrap(), None);
     }
@@ -56,7 +70,7 @@ pub async fn a_session_goes_through_its_states(storage: &impl Storage) {
     let mut expected = session(1);
 
     (expected.state, expected.last_activity_at) = (SessionState::Active { started_at: None }, at(20));
-    assert_eq!(storage.connect_session(TENANT, SESSION, at(20)).await.unwrap(), Some(expected.clone()));
+    assert_eq!(settle(storage, SESSION, at(20)).await, Some(expected.clone()));
 
     (expected.state, expected.last_activity_at) = (SessionState::Active { started_at: Some(at(21)) }, at(21));
     assert_eq!(storage.start_session(TENANT, SESSION, at(21), &start_event()).await.unwrap(), Some(expected.clone()));
@@ -66,11 +80,7 @@ pub async fn a_session_goes_through_its_states(storage: &impl Storage) {
         Some(expected.clone()),
         "the first audio counts"
     );
-    assert_eq!(
-        storage.connect_session(TENANT, SESSION, at(15)).await.unwrap(),
-        Some(expected.clone()),
-        "time never goes back"
-    );
+    assert_eq!(settle(storage, SESSION, at(15)).await, Some(expected.clone()), "time never goes back");
 
     storage.touch_sessions(&[(SESSION, at(30)), (SessionId::from_bits(9), at(30))]).await.unwrap();
     storage.touch_sessions(&[(SESSION, at(25))]).await.unwrap();
@@ -93,7 +103,7 @@ pub async fn a_session_ends_once(storage: &impl Storage) {
 
     let again = storage.end_session(TENANT, SESSION, at(50), EndReason::Timeout, &end_event()).await.unwrap();
     assert_eq!(again, Some(EndedSession { session: ended.session.clone(), ended_now: false }));
-    assert_eq!(storage.connect_session(TENANT, SESSION, at(60)).await.unwrap(), Some(ended.session.clone()));
+    assert_eq!(settle(storage, SESSION, at(60)).await, Some(ended.session.clone()));
     assert_eq!(
         storage.start_session(TENANT, SESSION, at(60), &start_event()).await.unwrap(),
         Some(ended.session.clone())
@@ -106,7 +116,7 @@ pub async fn what_happens_to_a_session_is_told_once(storage: &impl Storage) {
     begin(storage).await;
     let before = storage.events(0, 100).await.unwrap().last().unwrap().0;
     storage.create_session(&new_session(1)).await.unwrap();
-    storage.connect_session(TENANT, SESSION, at(20)).await.unwrap();
+    settle(storage, SESSION, at(20)).await;
     for second in [21, 22] {
         storage.start_session(TENANT, SESSION, at(second), &start_event()).await.unwrap();
     }
@@ -196,7 +206,7 @@ pub async fn idle_sessions_are_found_longest_idle_first(storage: &impl Storage) 
     storage.touch_sessions(&[(id(1), at(40)), (id(2), at(30)), (id(3), at(50))]).await.unwrap();
     storage.end_session(TENANT, id(4), at(11), EndReason::Completed, &end_event()).await.unwrap();
     let found = async |before, limit| {
-        let sessions = storage.idle_sessions(before, limit).await.unwrap();
+        let sessions = storage.idle_sessions(before, limit, NodeId::from_bits(1), AWAY_AFTER).await.unwrap();
         sessions.iter().map(|session| session.id.to_bits()).collect::<Vec<_>>()
     };
     assert_eq!(found(at(50), 10).await, [2, 1]);
@@ -210,7 +220,7 @@ pub async fn open_sessions_are_found_in_pages(storage: &impl Storage) {
         storage.create_session(&new_session(number)).await.unwrap();
     }
     let id = SessionId::from_bits;
-    storage.connect_session(TENANT, id(1), at(20)).await.unwrap();
+    settle(storage, id(1), at(20)).await;
     storage.end_session(TENANT, id(3), at(20), EndReason::Completed, &end_event()).await.unwrap();
     let found = async |after: Option<u128>, limit| {
         let sessions = storage.open_sessions(after.map(id), limit).await.unwrap();
