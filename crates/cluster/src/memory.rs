@@ -9,11 +9,13 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use kallglot_core::id::{ApiKeyId, RequestId, SessionId};
 use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
 use kallglot_core::session::Tenant;
 
-use crate::{Answer, Claim, Cluster, Lease, Rate, Result, Take, Unavailable, WINDOW_MS, Window};
+use crate::{Answer, Claim, Cluster, Heard, Lease, Rate, Result, Take, Unavailable, WINDOW_MS, Window};
 
 /// Locks per kind of count: two requests of different tenants seldom meet at one.
 const SHARDS: usize = 64;
@@ -96,7 +98,7 @@ struct Buckets {
 impl Buckets {
     fn rate(&self, take: &Take, allowed: bool, now_ms: i64) -> Rate {
         let own = take.own.map(|(key, limit)| self.own.get(&key).copied().unwrap_or_default().window(limit, now_ms));
-        Rate { tenant: self.tenant.window(take.limit, now_ms), own, allowed }
+        Rate { tenant: self.tenant.window(take.limit, now_ms), own, allowed, by_share: false }
     }
 }
 
@@ -226,7 +228,7 @@ impl Cluster for Memory {
         limit: u32,
         until_ms: i64,
         now_ms: i64,
-    ) -> Answer<'_, Result<Lease>> {
+    ) -> Answer<'_, Result<Option<Lease>>> {
         let mut shard = self.slots.of(&tenant);
         let slots = shard.entry(tenant).or_default();
         slots.lapse(now_ms);
@@ -234,11 +236,21 @@ impl Cluster for Memory {
         if taken {
             slots.hold(session, until_ms);
         }
-        Answer::Now(Ok(Lease { taken, in_use: slots.in_use() }))
+        Answer::Now(Ok(Some(Lease { taken, in_use: slots.in_use() })))
     }
 
-    fn renew_leases(&self, sessions: &[(Tenant, SessionId)], until_ms: i64) -> Answer<'_, Result<()>> {
-        for (tenant, session) in sessions {
+    fn restore_leases(&self, tenant: Tenant, leases: &[(SessionId, i64)], now_ms: i64) -> Answer<'_, Result<()>> {
+        let mut shard = self.slots.of(&tenant);
+        let slots = shard.entry(tenant).or_default();
+        slots.lapse(now_ms);
+        for &(session, until_ms) in leases.iter().filter(|(_, until_ms)| now_ms < *until_ms) {
+            slots.hold(session, until_ms);
+        }
+        Answer::Now(Ok(()))
+    }
+
+    fn renew_leases(&self, sessions: &[(Tenant, SessionId)], until_ms: i64, now_ms: i64) -> Answer<'_, Result<()>> {
+        for (tenant, session) in sessions.iter().filter(|_| now_ms < until_ms) {
             self.slots.of(tenant).entry(*tenant).or_default().hold(*session, until_ms);
         }
         Answer::Now(Ok(()))
@@ -251,12 +263,12 @@ impl Cluster for Memory {
         Answer::Now(Ok(()))
     }
 
-    fn leases_in_use(&self, tenant: Tenant, now_ms: i64) -> Answer<'_, Result<u32>> {
+    fn leases_in_use(&self, tenant: Tenant, now_ms: i64) -> Answer<'_, Result<Option<u32>>> {
         let mut shard = self.slots.of(&tenant);
-        Answer::Now(Ok(shard.get_mut(&tenant).map_or(0, |slots| {
+        Answer::Now(Ok(Some(shard.get_mut(&tenant).map_or(0, |slots| {
             slots.lapse(now_ms);
             slots.in_use()
-        })))
+        }))))
     }
 
     fn claim(
@@ -322,6 +334,19 @@ impl Cluster for Memory {
         let client = client(address);
         let counter = self.failures.of(&client).get(&client).copied().unwrap_or_default();
         Answer::Now(Ok(counter.window(limit, now_ms)))
+    }
+
+    /// Nobody else is there to be told, and this process tells itself without a detour.
+    fn announce(&self, _news: &str) -> Answer<'_, Result<()>> {
+        Answer::Now(Ok(()))
+    }
+
+    fn listen(&self) -> BoxStream<'static, Heard> {
+        stream::pending().boxed()
+    }
+
+    fn check(&self) -> Answer<'_, Result<()>> {
+        Answer::Now(Ok(()))
     }
 
     fn sweep(&self, now_ms: i64) {

@@ -102,22 +102,23 @@ fn a_window_begins_with_its_first_request_and_ends_by_itself() {
 #[test]
 fn slots_are_exactly_as_many_as_the_limit() {
     let memory = Memory::default();
-    let taken = hammer(20, 10, |index| now(memory.take_lease(tenant(1), session(index as u128), 50, 1_000, 0)).taken);
+    let taken =
+        hammer(20, 10, |index| now(memory.take_lease(tenant(1), session(index as u128), 50, 1_000, 0)).unwrap().taken);
     assert_eq!(taken, 50);
-    assert_eq!(now(memory.leases_in_use(tenant(1), 0)), 50);
-    assert_eq!(now(memory.leases_in_use(tenant(2), 0)), 0);
-    assert_eq!(now(memory.leases_in_use(tenant(1), 1_000)), 0, "they lapse by themselves");
+    assert_eq!(now(memory.leases_in_use(tenant(1), 0)), Some(50));
+    assert_eq!(now(memory.leases_in_use(tenant(2), 0)), Some(0));
+    assert_eq!(now(memory.leases_in_use(tenant(1), 1_000)), Some(0), "they lapse by themselves");
 }
 
 #[test]
 fn a_slot_is_held_once_prolonged_and_given_back() {
     let memory = Memory::default();
-    let lease = |id, until_ms, now_ms| now(memory.take_lease(tenant(1), session(id), 1, until_ms, now_ms));
+    let lease = |id, until_ms, now_ms| now(memory.take_lease(tenant(1), session(id), 1, until_ms, now_ms)).unwrap();
     assert_eq!(lease(1, 100, 0), Lease { taken: true, in_use: 1 });
     assert_eq!(lease(1, 50, 0), Lease { taken: true, in_use: 1 }, "again, and not shortened");
     assert_eq!(lease(2, 100, 99), Lease { taken: false, in_use: 1 });
-    now(memory.renew_leases(&[(tenant(1), session(1)), (tenant(1), session(3))], 200));
-    assert_eq!(now(memory.leases_in_use(tenant(1), 150)), 2, "a running session is counted even over the limit");
+    now(memory.renew_leases(&[(tenant(1), session(1)), (tenant(1), session(3))], 200, 0));
+    assert_eq!(now(memory.leases_in_use(tenant(1), 150)), Some(2), "a running session is counted even over the limit");
     now(memory.release_lease(tenant(1), session(1)));
     now(memory.release_lease(tenant(1), session(3)));
     now(memory.release_lease(tenant(1), session(3)));
@@ -167,7 +168,7 @@ fn sweeping_frees_what_is_over_and_nothing_else() {
     assert_eq!(now(memory.look(&take, 1_000)).tenant.used, 1);
     memory.sweep(70_000);
     assert_eq!(memory.buckets.shards.iter().map(|shard| shard.lock().unwrap().len()).sum::<usize>(), 0);
-    assert_eq!(now(memory.leases_in_use(tenant(1), 70_000)), 1);
+    assert_eq!(now(memory.leases_in_use(tenant(1), 70_000)), Some(1));
 }
 
 proptest! {
