@@ -36,6 +36,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["core", "audio", "engine", "storage", "storage-sqlite", "cluster", "app", "http", "client"]),
+    // For tests alone, and of any server.
+    ("throwaway", &[]),
 ];
 
 /// What the pure crates must not know (DESIGN rule 1): an async runtime, a web server, a database, the environment.
