@@ -156,7 +156,7 @@ impl App {
         let stored = secret.stored(self.peppers().newest());
         match self.storage.create_key(&key, &stored, answer.as_ref(), change).await? {
             Once::Done(()) => {
-                self.changed(&[GateChange::Key(key.id)]);
+                self.changed(&[GateChange::Key(key.id)]).await;
                 Ok(CreatedKey::New(body))
             }
             Once::Known(answer) => match repeatable {
@@ -205,7 +205,7 @@ impl App {
         };
         within(&caller.key, &wanted)?;
         let after = self.storage.update_key(tenant, id, &update, change).await?.ok_or_else(not_found)?;
-        self.changed(&[GateChange::Key(id)]);
+        self.changed(&[GateChange::Key(id)]).await;
         Ok(after)
     }
 
@@ -226,7 +226,7 @@ impl App {
         let stored = secret.stored(self.peppers().newest());
         match self.storage.rotate_key(tenant, id, &stored, old_valid_until, change).await? {
             RotateKey::Rotated(key) => {
-                self.changed(&[GateChange::Key(id)]);
+                self.changed(&[GateChange::Key(id)]).await;
                 Ok((*key, secret))
             }
             RotateKey::Revoked => Err(Error::invalid("id", "A revoked API key gets no new secret. Create a new key.")),
@@ -248,9 +248,9 @@ impl App {
         let tenant = caller.key.tenant();
         self.find_key(tenant, id).await?;
         let key = self.storage.revoke_key(tenant, id, close_streams, change).await?.ok_or_else(not_found)?;
-        self.changed(&[GateChange::Key(id)]);
+        self.changed(&[GateChange::Key(id)]).await;
         if close_streams {
-            self.hub.close_streams_of(id).await;
+            self.changed(&[GateChange::CloseStreams(id)]).await;
         }
         Ok(key)
     }
@@ -272,9 +272,9 @@ impl App {
         let newest = std::iter::once(peppers.newest());
         for pepper in newest.clone().chain(peppers.older()).chain(newest) {
             if let Some(leaked) = self.storage.report_leak(&pepper.hash(secret.expose()), change).await? {
-                self.changed(&[GateChange::Key(leaked.key.id)]);
+                self.changed(&[GateChange::Key(leaked.key.id)]).await;
                 if leaked.key.revoked_at.is_some() {
-                    self.hub.close_streams_of(leaked.key.id).await;
+                    self.changed(&[GateChange::CloseStreams(leaked.key.id)]).await;
                 }
                 return Ok(Some(leaked));
             }

@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod leases;
 pub mod live;
+pub mod node;
 pub mod request_log;
 pub mod seal;
 pub mod sessions;

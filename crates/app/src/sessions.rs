@@ -7,10 +7,11 @@ use kallglot_core::error_code::ErrorCode;
 use kallglot_core::event::{Event, EventType};
 use kallglot_core::id::{EventId, RequestId, SessionId};
 use kallglot_core::language::LanguageTag;
+use kallglot_core::plan::Limits;
 use kallglot_core::random::RandomSource;
 use kallglot_core::session::{EndReason, Environment, Mode, Session, SessionState, Tenant};
 use kallglot_core::vocabulary::Vocabulary;
-use kallglot_storage::{CreateSession as Stored, NewSession};
+use kallglot_storage::{CreateSession as Stored, NewSession, StorageError};
 use tracing::Instrument as _;
 
 use crate::gate::cache::Known;
@@ -142,6 +143,28 @@ impl App {
                 Some(repeatable) => Ok(Created::Replay(repeatable.replay(answer)?)),
                 None => Err(Error::of(ErrorCode::InternalError)),
             },
+        }
+    }
+
+    /// The session that a stream token was made for, and what its organization may do now. While the database is away, a call that is live
+    /// here goes on with what is known of it.
+    ///
+    /// # Errors
+    /// `organization_inactive`; storage's.
+    pub async fn session_to_join(&self, id: SessionId) -> Result<Option<(Session, Limits)>, Error> {
+        let stored = async {
+            let Some(session) = self.storage.session_for_token_holder(id).await? else { return Ok(None) };
+            let organization = self.storage.organization(session.tenant.organization).await?;
+            Ok(organization.map(|organization| (session, organization)))
+        };
+        match stored.await {
+            Ok(Some((_, organization))) if !organization.active => Err(Error::of(ErrorCode::OrganizationInactive)),
+            Ok(found) => Ok(found.map(|(session, organization)| {
+                let limits = organization.limits(session.tenant.environment);
+                (session, limits)
+            })),
+            Err(error @ StorageError::Unavailable { .. }) => Ok(Some(self.hub.joinable(id).ok_or(error)?)),
+            Err(error) => Err(error.into()),
         }
     }
 

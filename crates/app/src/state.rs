@@ -19,7 +19,8 @@ use kallglot_storage::Storage;
 
 use crate::gate::Suspects;
 use crate::gate::cache::KeyCache;
-use crate::live::Hub;
+use crate::live::{Hub, Spool};
+use crate::node::ThisNode;
 use crate::request_log::RequestLog;
 use crate::seal::Seal;
 
@@ -74,6 +75,10 @@ pub struct App {
     pub engines: EngineRouter,
     /// The live sessions.
     pub hub: Hub,
+    /// What is said while the database is away.
+    pub spool: Spool,
+    /// Which process this is.
+    pub node: ThisNode,
     pub(crate) suspects: Suspects,
     peppers: RwLock<Arc<Peppers>>,
     request_ids: RequestIds,
@@ -101,6 +106,10 @@ pub struct Parts {
     pub engines: EngineRouter,
     /// See [`App::hub`].
     pub hub: Hub,
+    /// See [`App::spool`].
+    pub spool: Spool,
+    /// See [`App::node`].
+    pub node: ThisNode,
 }
 
 /// Makes ids of requests. They have to be different, not secret: a random start and a counter cost no system call.
@@ -136,7 +145,20 @@ pub struct StreamToken {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, storage, cluster, clock, random, peppers, stream_token_secret, seal, engines, hub } = parts;
+        let Parts {
+            config,
+            storage,
+            cluster,
+            clock,
+            random,
+            peppers,
+            stream_token_secret,
+            seal,
+            engines,
+            hub,
+            spool,
+            node,
+        } = parts;
         Self {
             keys: KeyCache::new(config.keys_cached_max),
             request_ids: RequestIds::new(random.as_ref()),
@@ -151,6 +173,8 @@ impl App {
             stream_token_secret,
             engines,
             hub,
+            spool,
+            node,
             suspects: Suspects::default(),
         }
     }

@@ -1,15 +1,17 @@
-//! What the server does by itself: idle sessions end, slots are prolonged, changes made by another process (the command line) take effect,
-//! what waits in memory is stored, what has had its time is forgotten.
+//! What the server does by itself: idle sessions end, slots are prolonged, changes by other processes take effect ([`crate::node`]), what waits
+//! in memory or on disk is stored, what has had its time is forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use kallglot_core::session::EndReason;
-use kallglot_storage::{GateChange, StorageError};
+use kallglot_storage::StorageError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::live::spool::Replay;
+use crate::node::{self, AWAY_AFTER};
 use crate::request_log::FLUSH_AT;
 use crate::{App, Error};
 
@@ -17,8 +19,8 @@ use crate::{App, Error};
 const IDLE_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// Sessions that one look ends at most; the next look finds the rest.
 const IDLE_BATCH_MAX: u32 = 500;
-/// How often another process's changes are looked for. The contract allows 1 s (section 14).
-const CHANGES_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether the database is back.
+const REPLAY_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether much waits to be stored, and after how many looks it is stored though it is little: requests after 5 s,
 /// uses of keys, of which there may be one for each key, after a minute.
 const STORE_LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -31,7 +33,9 @@ const FORGET_ROWS_MAX: u32 = 10_000;
 /// Starts all of it; it ends with `stop`.
 pub fn start(app: &Arc<App>, tasks: &TaskTracker, stop: &CancellationToken) {
     tasks.spawn(end_idle_sessions(Arc::clone(app), stop.clone()));
-    tasks.spawn(hear_changes(Arc::clone(app), stop.clone()));
+    tasks.spawn(node::beat(Arc::clone(app), stop.clone()));
+    tasks.spawn(node::hear_changes(Arc::clone(app), stop.clone()));
+    tasks.spawn(replay_spool(Arc::clone(app), stop.clone()));
     tasks.spawn(store_what_waits(Arc::clone(app), stop.clone()));
     tasks.spawn(forget(Arc::clone(app), stop.clone()));
 }
@@ -46,7 +50,7 @@ async fn end_idle_sessions(app: Arc<App>, stop: CancellationToken) {
         let idle = SignedDuration::from_secs(i64::from(app.config.session_idle_s));
         if let Ok(before) = now.checked_sub(idle) {
             app.hub.end_idle(before).await;
-            match app.storage.idle_sessions(before, IDLE_BATCH_MAX).await {
+            match app.storage.idle_sessions(before, IDLE_BATCH_MAX, app.node.id, AWAY_AFTER).await {
                 Ok(sessions) => {
                     for session in sessions.iter().filter(|session| !app.hub.is_live(session.id)) {
                         if let Err(error) = app.hub.end(session.tenant, session.id, EndReason::Timeout).await {
@@ -67,43 +71,22 @@ async fn end_idle_sessions(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-/// Makes changes by other processes take effect: keys and organizations are looked up again, streams of revoked keys are closed.
-async fn hear_changes(app: Arc<App>, stop: CancellationToken) {
-    let mut marker = None;
-    let mut seen = None;
+/// Stores what was said while the database was away, once it is back.
+async fn replay_spool(app: Arc<App>, stop: CancellationToken) {
     loop {
-        if let Err(error) = look(&app, &mut marker, &mut seen).await {
-            tracing::warn!(%error, "changes by other processes could not be looked for");
-            // What can't be asked may have changed.
-            app.keys.forget_all();
-        }
         tokio::select! {
-            () = tokio::time::sleep(CHANGES_EVERY) => {}
+            () = app.spool.came() => {}
             () = stop.cancelled() => return,
         }
-    }
-}
-
-async fn look(app: &App, marker: &mut Option<i64>, seen: &mut Option<u64>) -> Result<(), StorageError> {
-    let changes = app.storage.changes().await?;
-    if *seen == Some(changes) {
-        return Ok(());
-    }
-    loop {
-        let found = app.storage.gate_changes_since(*marker).await?;
-        if found.lost || marker.is_none() {
-            app.keys.forget_all();
+        match app.spool.replay(app.storage.as_ref()).await {
+            Ok(Replay::Done(0)) => {}
+            Ok(Replay::Done(writes)) => tracing::info!(writes, "what was said while the database was away is stored"),
+            Ok(Replay::Away) => {}
+            Err(error) => tracing::error!(%error, "what was said while the database was away can't be read"),
         }
-        app.keys.forget(&found.changes);
-        for change in &found.changes {
-            if let GateChange::CloseStreams(key) = change {
-                app.hub.close_streams_of(*key).await;
-            }
-        }
-        *marker = Some(found.marker);
-        if found.changes.is_empty() {
-            *seen = Some(changes);
-            return Ok(());
+        tokio::select! {
+            () = tokio::time::sleep(REPLAY_EVERY) => {}
+            () = stop.cancelled() => return,
         }
     }
 }

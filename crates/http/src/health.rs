@@ -10,16 +10,19 @@ pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The database answers and the server is not stopping.
+/// The database answers and the server is not stopping. Without the counters that nodes share it works on, each node with its share of the
+/// limits: that is said, and no reason to send clients away.
 pub(crate) async fn ready(State(state): State<HttpState>) -> (StatusCode, &'static str) {
-    if state.stop.is_cancelled() {
+    let app = &state.app;
+    if state.stop.is_cancelled() || app.node.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    match state.app.storage.changes().await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(error) => {
-            tracing::error!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")
-        }
+    if let Err(error) = app.storage.changes().await {
+        tracing::error!(%error, "not ready");
+        return (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n");
+    }
+    match app.cluster.check().get().await {
+        Ok(()) => (StatusCode::OK, "ready\n"),
+        Err(_) => (StatusCode::OK, "ready, but Redis does not answer: each node counts its share of the limits\n"),
     }
 }

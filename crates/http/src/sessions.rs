@@ -133,8 +133,7 @@ pub(crate) async fn create(
             if let Err(problem) = &refusal
                 && problem.code == ErrorCode::ConcurrentSessionLimitExceeded
             {
-                let now_ms = state.app.clock.now().as_millisecond();
-                let in_use = state.app.cluster.leases_in_use(caller.tenant(), now_ms).get().await.unwrap_or(0);
+                let in_use = state.app.slots_in_use(caller.tenant()).await.unwrap_or(0);
                 let _ = caller.context.sessions.set((in_use, caller.known.limits.concurrent_sessions_max));
             }
             refusal

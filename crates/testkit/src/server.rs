@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kallglot_app::live::Hub;
 use kallglot_app::live::hub::LiveDependencies;
+use kallglot_app::live::{Hub, Spool};
+use kallglot_app::node::ThisNode;
 use kallglot_app::seal::Seal;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
 use kallglot_client::Client;
@@ -15,7 +16,7 @@ use kallglot_core::api_key::{ApiKey, Pepper, Peppers, Secret, ServerEnvironment}
 use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock;
 use kallglot_core::edition::Edition;
-use kallglot_core::id::{ApiKeyId, AuditId, OrganizationId};
+use kallglot_core::id::{ApiKeyId, AuditId, NodeId, OrganizationId};
 use kallglot_core::organization::{LOW_CREDITS_THRESHOLD, LeakPolicy};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
@@ -142,12 +143,16 @@ impl TestServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let cluster = Arc::new(Memory::default());
+        let spool = Spool::open(&folder.path().join("spool")).expect("a spool");
+        let node = NodeId::new(clock.now(), random.as_ref());
         let live = LiveDependencies {
             storage: Arc::clone(&storage),
             cluster: cluster.clone(),
             clock: clock.clone(),
             random: random.clone(),
             engines: engines.clone(),
+            spool: spool.clone(),
+            node,
         };
         let app = Arc::new(App::new(Parts {
             config: AppConfig {
@@ -164,6 +169,8 @@ impl TestServer {
             seal: Seal::new([9; 32]),
             engines,
             hub: Hub::new(live, tasks.clone(), stop.clone()),
+            spool,
+            node: ThisNode::alone(node),
         }));
         app.restore_slots().await.expect("the slots of open sessions");
         upkeep::start(&app, &tasks, &stop);

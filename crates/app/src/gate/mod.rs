@@ -11,7 +11,7 @@ use kallglot_core::Timestamp;
 use kallglot_core::api_key::{KeyHash, Peppers, Secret};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::permission::Permission;
-use kallglot_storage::{GateChange, KnownKey};
+use kallglot_storage::KnownKey;
 use tokio::sync::Semaphore;
 
 use crate::gate::cache::Known;
@@ -174,10 +174,5 @@ impl App {
             }
         }
         Ok(())
-    }
-
-    /// Makes a change to keys or organizations that this process made take effect in it.
-    pub fn changed(&self, changes: &[GateChange]) {
-        self.keys.forget(changes);
     }
 }

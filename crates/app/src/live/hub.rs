@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kallglot_cluster::Cluster;
 use kallglot_core::Timestamp;
 use kallglot_core::clock::Clock;
 use kallglot_core::event::EventType;
-use kallglot_core::id::{ApiKeyId, SessionId};
+use kallglot_core::id::{ApiKeyId, NodeId, SessionId};
+use kallglot_core::plan::Limits;
 use kallglot_core::random::RandomSource;
-use kallglot_core::session::{EndReason, Session, SessionState, Speaker, Tenant};
+use kallglot_core::session::{EndReason, Session, Speaker, Tenant};
 use kallglot_engine::router::EngineRouter;
-use kallglot_storage::{EndedSession, Storage, StorageError};
+use kallglot_storage::{EndedSession, GateChange, Home, Node, Storage, StorageError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,10 +21,19 @@ use tokio_util::task::TaskTracker;
 use crate::live::message::{AudioFrame, SocketId};
 use crate::live::outbox::Outbox;
 use crate::live::session::{COMMANDS_MAX, Command, LiveSession};
+use crate::live::spool::Spool;
+use crate::live::writes::Write;
+use crate::node::AWAY_AFTER;
 use crate::sessions::event;
 
 /// Times that joining is tried again when the session's task stops at that moment.
 const JOIN_TRIES_MAX: usize = 5;
+
+/// How long the node that a session lives on may take to end it, before another one does: longer than what is being said takes to become
+/// text.
+const END_ELSEWHERE_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether it has.
+const END_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What every live session needs.
 pub struct LiveDependencies {
@@ -36,6 +47,10 @@ pub struct LiveDependencies {
     pub random: Arc<dyn RandomSource>,
     /// Who interprets.
     pub engines: EngineRouter,
+    /// Where what is said waits while the database is away.
+    pub spool: Spool,
+    /// This process among those that share the database.
+    pub node: NodeId,
 }
 
 /// All live sessions of this process.
@@ -53,8 +68,9 @@ struct Inner {
 
 struct Live {
     commands: mpsc::Sender<Command>,
-    tenant: Tenant,
-    created_by: ApiKeyId,
+    session: Session,
+    /// What the organization may do; none until that is read.
+    limits: Option<Limits>,
 }
 
 impl LiveDependencies {
@@ -68,10 +84,44 @@ impl LiveDependencies {
         let now = self.clock.now();
         let event = event(EventType::SessionEnded, tenant, id, now, self.random.as_ref());
         let ended = self.storage.end_session(tenant, id, now, reason, &event).await?;
+        self.give_slot_back(tenant, id).await;
+        Ok(ended)
+    }
+
+    /// Likewise for a session that is live here, which ends also while the database is away: that it has ended waits in the spool then.
+    pub(super) async fn end_live(
+        &self,
+        session: &Session,
+        reason: EndReason,
+    ) -> Result<Option<EndedSession>, StorageError> {
+        let (tenant, id, now) = (session.tenant, session.id, self.clock.now());
+        let event = event(EventType::SessionEnded, tenant, id, now, self.random.as_ref());
+        let stored = if self.spool.holds(id) {
+            Err(StorageError::Unavailable { cause: "earlier writes of the session wait".into() })
+        } else {
+            self.storage.end_session(tenant, id, now, reason, &event).await
+        };
+        let ended = match stored {
+            Err(StorageError::Unavailable { cause }) => {
+                let write = Write::Ended(reason, Box::new(event));
+                self.spool
+                    .keep(tenant, id, &write)
+                    .await
+                    .map_err(|error| StorageError::Unavailable { cause: format!("{cause}; and the spool: {error}") })?;
+                let state = session.state.clone().end(now, reason).unwrap_or_else(|_| session.state.clone());
+                let session = Session { state, last_activity_at: now, ..session.clone() };
+                Some(EndedSession { session, ended_now: true })
+            }
+            other => other?,
+        };
+        self.give_slot_back(tenant, id).await;
+        Ok(ended)
+    }
+
+    async fn give_slot_back(&self, tenant: Tenant, id: SessionId) {
         if let Err(error) = self.cluster.release_lease(tenant, id).get().await {
             tracing::warn!(session = %id, %error, "a session's slot could not be given back; it lapses by itself");
         }
-        Ok(ended)
     }
 }
 
@@ -87,6 +137,9 @@ pub enum JoinError {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Stopping,
+    /// It lives on another node.
+    #[error("the session lives on {} at {}", .0.id, .0.url)]
+    Elsewhere(Node),
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -131,28 +184,29 @@ impl Hub {
         Self { inner: Arc::new(Inner { deps: Arc::new(deps), live: Mutex::default(), tasks, stop }) }
     }
 
-    /// Joins a session's stream, starting its task if it is not live here.
+    /// Joins a session's stream, starting its task if it is not live here and lives nowhere else.
     ///
     /// # Errors
     /// [`JoinError`]; `Ended` also when there is no such session.
     pub async fn join(&self, id: SessionId, speaker: Option<Speaker>) -> Result<Joined, JoinError> {
+        let deps = &self.inner.deps;
         for _ in 0..JOIN_TRIES_MAX {
             if self.inner.stop.is_cancelled() {
                 return Err(JoinError::Stopping);
             }
-            let session = self.inner.deps.storage.session_for_token_holder(id).await?.ok_or(JoinError::Ended)?;
-            // Stored before the stream is ready: who is told of it finds the session active.
-            let session = match session.state {
-                SessionState::Created => {
-                    let (tenant, now) = (session.tenant, self.inner.deps.clock.now());
-                    self.inner.deps.storage.connect_session(tenant, id, now).await?.ok_or(JoinError::Ended)?
+            let known = self.lock().get(&id).map(|live| live.commands.clone()).filter(|known| !known.is_closed());
+            let commands = match known {
+                Some(commands) => commands,
+                None => {
+                    // Stored before the stream is ready: who is told of it finds the session active.
+                    let settled = deps.storage.settle_session(id, deps.node, deps.clock.now(), AWAY_AFTER).await?;
+                    match settled {
+                        Some((_, Home::There(node))) => return Err(JoinError::Elsewhere(node)),
+                        Some((session, Home::Here)) if session.state.ended_at().is_none() => self.live(session),
+                        _ => return Err(JoinError::Ended),
+                    }
                 }
-                _ => session,
             };
-            if matches!(session.state, SessionState::Ended { .. }) {
-                return Err(JoinError::Ended);
-            }
-            let commands = self.live(session);
             let outbox = Arc::new(Outbox::default());
             let (reply, answer) = oneshot::channel();
             if commands.send(Command::Join { speaker, outbox: Arc::clone(&outbox), reply }).await.is_err() {
@@ -168,23 +222,79 @@ impl Hub {
         Err(JoinError::Stopping)
     }
 
-    /// Ends a session, live or not, and returns it as stored. What is being said becomes text first.
+    /// Ends a session, live here or elsewhere or nowhere, and returns it as stored. What is being said becomes text first.
     ///
     /// # Errors
     /// Storage's. `None` when there is no such session.
     pub async fn end(&self, tenant: Tenant, id: SessionId, reason: EndReason) -> Result<Option<Session>, StorageError> {
         let deps = &self.inner.deps;
+        let is_live = self.lock().get(&id).is_some_and(|live| live.session.tenant == tenant);
+        if is_live && let Some(ended) = self.end_live(id, reason).await {
+            return Ok(Some(ended));
+        }
         let Some(session) = deps.storage.session(tenant, id).await? else { return Ok(None) };
         if session.state.ended_at().is_some() {
             return Ok(Some(session));
         }
-        if let Some(ended) = self.end_live(id, reason).await {
+        if let Some(node) = deps.storage.session_home(id, AWAY_AFTER).await?
+            && node.id != deps.node
+            && let Some(ended) = self.end_elsewhere(tenant, id, reason).await?
+        {
             return Ok(Some(ended));
         }
         let ended = deps.end(tenant, id, reason).await?;
         // Somebody may have joined in between; then the live session must hear of it too.
         self.end_live(id, reason).await;
         Ok(ended.map(|ended| ended.session))
+    }
+
+    /// Asks the node that the session lives on to end it. None when it has not done so in time.
+    async fn end_elsewhere(
+        &self,
+        tenant: Tenant,
+        id: SessionId,
+        reason: EndReason,
+    ) -> Result<Option<Session>, StorageError> {
+        let deps = &self.inner.deps;
+        deps.storage.ask_to_end_session(tenant, id, reason).await?;
+        let news = GateChange::EndSession(id, reason).to_string();
+        if let Err(error) = deps.cluster.announce(&news).get().await {
+            tracing::debug!(session = %id, %error, "the session's node was not told to end it; it will see");
+        }
+        let deadline = tokio::time::Instant::now() + END_ELSEWHERE_MAX;
+        while tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(END_LOOK_EVERY).await;
+            let session = deps.storage.session(tenant, id).await?;
+            if session.as_ref().is_none_or(|session| session.state.ended_at().is_some()) {
+                return Ok(session);
+            }
+        }
+        tracing::warn!(session = %id, "the session's node did not end it in time; it is ended without it");
+        Ok(None)
+    }
+
+    /// Ends a session if it is live here: another node was asked to.
+    pub fn end_if_live(&self, id: SessionId, reason: EndReason) {
+        if self.is_live(id) {
+            let hub = self.clone();
+            self.inner.tasks.spawn(async move { hub.end_live(id, reason).await });
+        }
+    }
+
+    /// Closes these sessions here without ending them: another node has taken them over, and their clients are to go there.
+    pub async fn let_go(&self, sessions: &[SessionId]) {
+        for id in sessions {
+            let commands = self.lock().get(id).map(|live| live.commands.clone());
+            if let Some(commands) = commands {
+                tracing::warn!(session = %id, "another node has taken this session over");
+                let _ = commands.send(Command::LetGo).await;
+            }
+        }
+    }
+
+    /// A session as it was when it became live here, and what its organization may do.
+    pub fn joinable(&self, id: SessionId) -> Option<(Session, Limits)> {
+        self.lock().get(&id).and_then(|live| Some((live.session.clone(), live.limits?)))
     }
 
     async fn end_live(&self, id: SessionId, reason: EndReason) -> Option<Session> {
@@ -201,7 +311,7 @@ impl Hub {
 
     /// The sessions that are live here.
     pub fn live_sessions(&self) -> Vec<(Tenant, SessionId)> {
-        self.lock().iter().map(|(id, live)| (live.tenant, *id)).collect()
+        self.lock().iter().map(|(id, live)| (live.session.tenant, *id)).collect()
     }
 
     /// How many sessions are live here.
@@ -219,8 +329,12 @@ impl Hub {
 
     /// Closes the streams of all live sessions that this key made.
     pub async fn close_streams_of(&self, key: ApiKeyId) {
-        let live =
-            self.lock().values().filter(|live| live.created_by == key).map(|l| l.commands.clone()).collect::<Vec<_>>();
+        let live = self
+            .lock()
+            .values()
+            .filter(|live| live.session.created_by == key)
+            .map(|l| l.commands.clone())
+            .collect::<Vec<_>>();
         for commands in live {
             let _ = commands.send(Command::Revoke).await;
         }
@@ -233,7 +347,7 @@ impl Hub {
             return known.commands.clone();
         }
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-        live.insert(id, Live { commands: commands.clone(), tenant: session.tenant, created_by: session.created_by });
+        live.insert(id, Live { commands: commands.clone(), session: session.clone(), limits: None });
         drop(live);
         let (inner, stop) = (Arc::clone(&self.inner), self.inner.stop.clone());
         let own = commands.downgrade();
@@ -265,6 +379,10 @@ async fn run(inner: &Inner, session: Session, commands: mpsc::Receiver<Command>,
     };
     match loaded.await {
         Ok((Some(current), Some(organization), statistics)) if current.state.ended_at().is_none() => {
+            let limits = organization.limits(current.tenant.environment);
+            if let Some(live) = inner.live.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&session.id) {
+                live.limits = Some(limits);
+            }
             let deps = Arc::clone(&inner.deps);
             let (engine, vocabulary) = (organization.engine, organization.vocabulary);
             let session = LiveSession::new(deps, current, engine, vocabulary, statistics, commands, stop);

@@ -11,9 +11,11 @@ pub mod outbox;
 mod party;
 mod playout;
 mod session;
+pub mod spool;
 mod writes;
 
 pub use hub::{Hub, JoinError, Joined};
 pub use limiter::{Limiter, Verdict};
 pub use message::{AudioFrame, AudioOut, CloseCode, Outgoing, SegmentText, SocketId};
 pub use outbox::Outbox;
+pub use spool::Spool;

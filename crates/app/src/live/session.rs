@@ -56,6 +56,8 @@ pub(super) enum Command {
     EndIfIdle { before: Timestamp },
     /// Close all streams: the key that made the session was revoked.
     Revoke,
+    /// Close without ending: another node has the session now.
+    LetGo,
 }
 
 /// The session has as many sockets as it may have.
@@ -134,7 +136,7 @@ impl LiveSession {
                 Party::new(Speaker::Customer, session.source_language.clone()),
                 Party::new(Speaker::Agent, session.target_language.clone()),
             ],
-            writes: Writes::new(Arc::clone(&deps.storage), session.clone()),
+            writes: Writes::new(Arc::clone(&deps.storage), deps.spool.clone(), &session),
             vocabulary: Arc::new(organization_vocabulary.with(session.vocabulary.clone())),
             deps,
             session,
@@ -209,6 +211,7 @@ impl LiveSession {
                     self.close(Why::End(EndReason::Timeout), None, now);
                 }
             }
+            Command::LetGo => self.close(Why::Shutdown, None, now),
             Command::Revoke => {
                 for socket in std::mem::take(&mut self.sockets) {
                     let code = ErrorCode::AccessRevoked;
@@ -659,7 +662,7 @@ impl LiveSession {
         let Some(closing) = self.closing.take() else { return };
         match closing.why {
             Why::End(reason) => {
-                let ended = self.deps.end(self.session.tenant, self.session.id, reason).await;
+                let ended = self.deps.end_live(&self.session, reason).await;
                 match ended {
                     Ok(None) => tracing::error!(session = %self.session.id, "a session that was live is not stored"),
                     Ok(Some(EndedSession { session, .. })) => {

@@ -1,4 +1,5 @@
-//! What a live session writes to storage: one write at a time, in order, while audio goes on.
+//! What a live session writes to storage: one write at a time, in order, while audio goes on. While the database is away, writes go to
+//! the [`Spool`], so that the call goes on.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -7,10 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kallglot_core::Timestamp;
-use kallglot_core::event::Event as StartedEvent;
-use kallglot_core::session::{Session, Turn, UtteranceLag};
+use kallglot_core::event::Event;
+use kallglot_core::id::SessionId;
+use kallglot_core::session::{EndReason, Session, Tenant, Turn, UtteranceLag};
 use kallglot_core::stream_statistics::StreamStatistics;
 use kallglot_storage::{NewTurn, Storage, StorageError};
+
+use crate::live::spool::Spool;
 
 /// Writes that may wait. Turns beyond it make the session stop listening to its engines until there is room.
 pub(super) const WRITES_MAX: usize = 64;
@@ -21,7 +25,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 #[derive(Debug, Clone)]
 pub(super) enum Write {
     /// The first audio arrived, with the event that tells of it.
-    Started(Box<StartedEvent>),
+    Started(Box<Event>),
     /// Something happened.
     Activity(Timestamp),
     /// A final text.
@@ -30,6 +34,41 @@ pub(super) enum Write {
     Lag(UtteranceLag),
     /// What came in so far.
     Statistics(StreamStatistics),
+    /// It has ended, with the event that tells of it.
+    Ended(EndReason, Box<Event>),
+}
+
+impl Write {
+    /// Stores it. Doing it twice changes nothing.
+    pub(super) async fn store(
+        &self,
+        storage: &dyn Storage,
+        tenant: Tenant,
+        id: SessionId,
+    ) -> Result<Written, StorageError> {
+        // None: the session is gone from storage. There is nobody left to tell.
+        match self {
+            Self::Started(event) => drop(storage.start_session(tenant, id, event.at, event).await?),
+            Self::Activity(at) => storage.touch_sessions(&[(id, *at)]).await?,
+            Self::Turn(turn) => {
+                if let Some(turn) = storage.append_turn(tenant, id, turn).await? {
+                    return Ok(Written::Turn(Box::new(turn)));
+                }
+            }
+            Self::Lag(lag) => drop(storage.save_lags(tenant, id, std::slice::from_ref(lag)).await?),
+            Self::Statistics(statistics) => drop(storage.save_stream_statistics(tenant, id, statistics).await?),
+            Self::Ended(reason, event) => drop(storage.end_session(tenant, id, event.at, *reason, event).await?),
+        }
+        Ok(Written::Other)
+    }
+
+    /// What a write that waits in the spool gives back. A turn has no place in the transcript yet.
+    fn kept(self) -> Written {
+        match self {
+            Self::Turn(turn) => Written::Turn(Box::new(turn.at(0))),
+            _ => Written::Other,
+        }
+    }
 }
 
 /// What a finished write gives back.
@@ -45,7 +84,9 @@ type Running = Pin<Box<dyn Future<Output = Result<Written, StorageError>> + Send
 /// The queue of writes of one session.
 pub(super) struct Writes {
     storage: Arc<dyn Storage>,
-    session: Session,
+    spool: Spool,
+    tenant: Tenant,
+    session: SessionId,
     waiting: VecDeque<Write>,
     running: Option<(Write, Running)>,
     retry: Duration,
@@ -53,8 +94,9 @@ pub(super) struct Writes {
 
 impl Writes {
     /// An empty queue.
-    pub(super) fn new(storage: Arc<dyn Storage>, session: Session) -> Self {
-        Self { storage, session, waiting: VecDeque::new(), running: None, retry: RETRY.0 }
+    pub(super) fn new(storage: Arc<dyn Storage>, spool: Spool, session: &Session) -> Self {
+        let (tenant, session) = (session.tenant, session.id);
+        Self { storage, spool, tenant, session, waiting: VecDeque::new(), running: None, retry: RETRY.0 }
     }
 
     /// Adds a write. What is not a turn is dropped when there is no room: it will be said again.
@@ -99,24 +141,26 @@ impl Writes {
     }
 
     fn start(&self, write: Write, wait: Duration) -> Running {
-        let (storage, tenant, id) = (Arc::clone(&self.storage), self.session.tenant, self.session.id);
+        let (storage, spool) = (Arc::clone(&self.storage), self.spool.clone());
+        let (tenant, id) = (self.tenant, self.session);
         Box::pin(async move {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
-            // None: the session is gone from storage. There is nobody left to tell.
-            match write {
-                Write::Started(event) => drop(storage.start_session(tenant, id, event.at, &event).await?),
-                Write::Activity(at) => storage.touch_sessions(&[(id, at)]).await?,
-                Write::Turn(turn) => {
-                    if let Some(turn) = storage.append_turn(tenant, id, &turn).await? {
-                        return Ok(Written::Turn(Box::new(turn)));
+            if !spool.holds(id) {
+                match write.store(storage.as_ref(), tenant, id).await {
+                    Err(StorageError::Unavailable { cause }) => {
+                        tracing::warn!(session = %id, cause, "the database is away; what is said waits on this node's disk");
                     }
+                    other => return other,
                 }
-                Write::Lag(lag) => drop(storage.save_lags(tenant, id, &[lag]).await?),
-                Write::Statistics(statistics) => drop(storage.save_stream_statistics(tenant, id, &statistics).await?),
             }
-            Ok(Written::Other)
+            match spool.keep(tenant, id, &write).await {
+                Ok(()) => Ok(write.kept()),
+                Err(error) => {
+                    Err(StorageError::Unavailable { cause: format!("neither the database nor the spool: {error}") })
+                }
+            }
         })
     }
 }

@@ -1,18 +1,20 @@
 //! `/v1/sessions/{id}/connect`: the WebSocket on which a call's audio and text go (contract section 11).
 
+mod bridge;
 mod socket;
 pub(crate) mod wire;
 
 use std::time::Duration;
 
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{FromRequestParts as _, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use kallglot_app::live::JoinError;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::session::{SessionState, Speaker};
 use kallglot_core::stream_token::{self, TokenRefusal};
+use kallglot_storage::StorageError;
 
 use crate::HttpState;
 use crate::list::query_pairs;
@@ -46,16 +48,17 @@ impl Default for StreamConfig {
     }
 }
 
-/// Checks the token, then upgrades. A refusal is an HTTP answer with a JSON error.
+/// Checks the token, joins the session, then upgrades; bridges to the node that the session lives on if that is another one. A refusal is
+/// an HTTP answer with a JSON error.
 pub(crate) async fn connect(
     State(state): State<HttpState>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
     let query = query_pairs(query.as_deref().unwrap_or(""));
-    let token = token(&query, &headers)?;
+    let token = token(&query, &parts.headers)?;
     let app = &state.app;
     let claims = stream_token::verify(&app.stream_token_secret, &token, app.clock.now()).map_err(|refusal| {
         Problem::of(match refusal {
@@ -67,32 +70,32 @@ pub(crate) async fn connect(
     if session_id(&id).ok() != Some(claims.session) {
         return Err(invalid("This stream token is another session's. Use the `stream.url` that came with it."));
     }
-    let session = app
-        .storage
-        .session_for_token_holder(claims.session)
+    let (session, limits) = app
+        .session_to_join(claims.session)
         .await?
-        .filter(|session| session.tenant.environment == claims.environment)
+        .filter(|(session, _)| session.tenant.environment == claims.environment)
         .ok_or_else(|| Problem::of(ErrorCode::StreamTokenInvalid))?;
     if matches!(session.state, SessionState::Ended { .. }) {
         return Err(invalid("The session has ended, and its stream tokens with it. Create a new session."));
     }
     let speaker = speaker(&query)?;
-    let organization = app
-        .storage
-        .organization(session.tenant.organization)
-        .await?
-        .ok_or_else(|| Problem::of(ErrorCode::StreamTokenInvalid))?;
-    if !organization.active {
-        return Err(Problem::of(ErrorCode::OrganizationInactive));
-    }
+    let unavailable = || Problem { retry_after_s: Some(1), ..Problem::of(ErrorCode::ServiceUnavailable) };
     if state.stop.is_cancelled() {
-        return Err(Problem { retry_after_s: Some(1), ..Problem::of(ErrorCode::ServiceUnavailable) });
+        return Err(unavailable());
     }
-    let limits = organization.limits(session.tenant.environment);
-    let upgrade = upgrade.map_err(|_| {
+    let raw = bridge::Raw::of(&parts);
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await.map_err(|_| {
         Problem::with(ErrorCode::InvalidRequest, "This address is a WebSocket. Connect to it with a WebSocket client.")
     })?;
     app.take_slot_for_stream(&session, limits.concurrent_sessions_max).await?;
+    let joined = match app.hub.join(session.id, speaker).await {
+        Err(JoinError::Elsewhere(node)) => return bridge::bridge(&state, &node, &parts, raw).await,
+        Err(JoinError::Storage(StorageError::Unavailable { cause })) => {
+            tracing::warn!(session = %session.id, cause, "a stream could not join");
+            return Err(unavailable());
+        }
+        joined => joined,
+    };
     let stream = socket::Stream { session: session.id, tenant: session.tenant, speaker, limits, state: state.clone() };
     let tasks = state.tasks.clone();
     Ok(upgrade
@@ -103,7 +106,7 @@ pub(crate) async fn connect(
         .read_buffer_size(2 * 1024)
         .write_buffer_size(4 * 1024)
         .max_write_buffer_size(256 * 1024)
-        .on_upgrade(move |socket| tasks.track_future(stream.run(socket))))
+        .on_upgrade(move |socket| tasks.track_future(stream.run(joined, socket))))
 }
 
 /// The one token of a request, wherever it is.

@@ -36,8 +36,8 @@ struct Shared {
 }
 
 impl Stream {
-    pub(super) async fn run(self, mut socket: WebSocket) {
-        let joined = match self.state.app.hub.join(self.session, self.speaker).await {
+    pub(super) async fn run(self, joined: Result<Joined, JoinError>, mut socket: WebSocket) {
+        let joined = match joined {
             Ok(joined) => joined,
             Err(error) => {
                 if matches!(error, JoinError::Ended) {
@@ -68,7 +68,7 @@ impl Stream {
         let (code, close) = match error {
             JoinError::Full => (ErrorCode::TooManyStreams, CloseCode::Rate),
             JoinError::Ended => (ErrorCode::StreamTokenInvalid, CloseCode::Ended),
-            JoinError::Stopping => (ErrorCode::ServiceUnavailable, CloseCode::GoingAway),
+            JoinError::Stopping | JoinError::Elsewhere(_) => (ErrorCode::ServiceUnavailable, CloseCode::GoingAway),
             JoinError::Storage(error) => {
                 tracing::error!(session = %self.session, %error, "a stream could not join");
                 (ErrorCode::InternalError, CloseCode::GoingAway)

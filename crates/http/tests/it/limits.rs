@@ -123,7 +123,7 @@ async fn two_hundred_creations_share_37_credits() {
     assert_eq!(number(&answer, "x-ratelimit-remaining"), 1000 - 37 - 1, "a 402 gives the rate unit back");
     let now_ms = kallglot_core::clock::Clock::now(server.clock.as_ref()).as_millisecond();
     let tenant = kallglot_core::session::Tenant { organization: organization.id, environment: Environment::Live };
-    assert_eq!(server.app.cluster.leases_in_use(tenant, now_ms).get().await, Ok(37), "a 402 gives the slot back");
+    assert_eq!(server.app.cluster.leases_in_use(tenant, now_ms).get().await, Ok(Some(37)), "a 402 gives the slot back");
     let low = storage.events(0, 1000).await.unwrap();
     let low: Vec<_> = low.iter().filter(|(_, event)| event.event_type == EventType::CreditsLow).collect();
     assert_eq!(low.len(), 1, "credits.low is raised once per crossing");

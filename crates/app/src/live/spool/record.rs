@@ -1,0 +1,227 @@
+//! A waiting write as a line of JSON: a person who repairs something after an incident can read it.
+
+use std::collections::BTreeMap;
+
+use kallglot_core::Timestamp;
+use kallglot_core::event::{Event, EventType};
+use kallglot_core::id::SessionId;
+use kallglot_core::session::{EndReason, Environment, Speaker, Tenant, Translation, UtteranceLag};
+use kallglot_core::stream_statistics::{PartyStatistics, StreamStatistics};
+use kallglot_storage::NewTurn;
+use serde::{Deserialize, Serialize};
+
+use crate::live::writes::Write;
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    organization: String,
+    environment: String,
+    session: String,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "write", rename_all = "snake_case")]
+enum What {
+    Started {
+        event: EventLine,
+    },
+    Activity {
+        at: Timestamp,
+    },
+    Turn {
+        id: String,
+        speaker: String,
+        language: String,
+        text: String,
+        translation: Option<(String, String)>,
+        timestamp: Timestamp,
+        start_ms: u64,
+        end_ms: u64,
+        confidence: f32,
+    },
+    Lag {
+        id: String,
+        speaker: String,
+        first_partial_ms: Option<u32>,
+        final_ms: u32,
+        first_audio_ms: Option<u32>,
+    },
+    Statistics {
+        customer: [u64; 9],
+        agent: [u64; 9],
+    },
+    Ended {
+        reason: String,
+        event: EventLine,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct EventLine {
+    id: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    object: String,
+    detail: BTreeMap<String, String>,
+    at: Timestamp,
+}
+
+impl EventLine {
+    fn of(event: &Event) -> Self {
+        Self {
+            id: event.id.to_string(),
+            event_type: event.event_type.to_string(),
+            object: event.object.clone(),
+            detail: event.detail.clone(),
+            at: event.at,
+        }
+    }
+
+    fn into_event(self, tenant: Tenant) -> Option<Event> {
+        Some(Event {
+            id: self.id.parse().ok()?,
+            organization: tenant.organization,
+            environment: tenant.environment,
+            event_type: EventType::parse(&self.event_type)?,
+            object: self.object,
+            detail: self.detail,
+            at: self.at,
+        })
+    }
+}
+
+fn numbers(party: &PartyStatistics) -> [u64; 9] {
+    let PartyStatistics {
+        frames_in,
+        audio_in_ms,
+        duplicate_frames,
+        late_frames,
+        gaps,
+        gap_ms,
+        refused_messages,
+        audio_out_ms,
+        dropped_out_ms,
+    } = *party;
+    [
+        frames_in,
+        audio_in_ms,
+        duplicate_frames,
+        late_frames,
+        gaps,
+        gap_ms,
+        refused_messages,
+        audio_out_ms,
+        dropped_out_ms,
+    ]
+}
+
+fn party(numbers: [u64; 9]) -> PartyStatistics {
+    let [
+        frames_in,
+        audio_in_ms,
+        duplicate_frames,
+        late_frames,
+        gaps,
+        gap_ms,
+        refused_messages,
+        audio_out_ms,
+        dropped_out_ms,
+    ] = numbers;
+    PartyStatistics {
+        frames_in,
+        audio_in_ms,
+        duplicate_frames,
+        late_frames,
+        gaps,
+        gap_ms,
+        refused_messages,
+        audio_out_ms,
+        dropped_out_ms,
+    }
+}
+
+/// The line, with its end.
+pub(super) fn write(tenant: Tenant, session: SessionId, write: &Write) -> Vec<u8> {
+    let what = match write {
+        Write::Started(event) => What::Started { event: EventLine::of(event) },
+        Write::Activity(at) => What::Activity { at: *at },
+        Write::Turn(turn) => What::Turn {
+            id: turn.id.to_string(),
+            speaker: turn.speaker.to_string(),
+            language: turn.language.to_string(),
+            text: turn.text.clone(),
+            translation: turn.translation.as_ref().map(|it| (it.language.to_string(), it.text.clone())),
+            timestamp: turn.timestamp,
+            start_ms: turn.start_ms,
+            end_ms: turn.end_ms,
+            confidence: turn.confidence,
+        },
+        Write::Lag(lag) => What::Lag {
+            id: lag.id.to_string(),
+            speaker: lag.speaker.to_string(),
+            first_partial_ms: lag.first_partial_ms,
+            final_ms: lag.final_ms,
+            first_audio_ms: lag.first_audio_ms,
+        },
+        Write::Statistics(statistics) => What::Statistics {
+            customer: numbers(&statistics.parties[Speaker::Customer.index()]),
+            agent: numbers(&statistics.parties[Speaker::Agent.index()]),
+        },
+        Write::Ended(reason, event) => What::Ended { reason: reason.to_string(), event: EventLine::of(event) },
+    };
+    let line = Line {
+        organization: tenant.organization.to_string(),
+        environment: tenant.environment.to_string(),
+        session: session.to_string(),
+        what,
+    };
+    // Texts and numbers always have a JSON form.
+    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// What a line says; none when it is not one of ours.
+pub(super) fn read(line: &str) -> Option<(Tenant, SessionId, Write)> {
+    let line: Line = serde_json::from_str(line).ok()?;
+    let tenant =
+        Tenant { organization: line.organization.parse().ok()?, environment: Environment::parse(&line.environment)? };
+    let write = match line.what {
+        What::Started { event } => Write::Started(Box::new(event.into_event(tenant)?)),
+        What::Activity { at } => Write::Activity(at),
+        What::Turn { id, speaker, language, text, translation, timestamp, start_ms, end_ms, confidence } => {
+            let translation = match translation {
+                Some((language, text)) => Some(Translation { language: language.parse().ok()?, text }),
+                None => None,
+            };
+            Write::Turn(Box::new(NewTurn {
+                id: id.parse().ok()?,
+                speaker: Speaker::parse(&speaker)?,
+                language: language.parse().ok()?,
+                text,
+                translation,
+                timestamp,
+                start_ms,
+                end_ms,
+                confidence,
+            }))
+        }
+        What::Lag { id, speaker, first_partial_ms, final_ms, first_audio_ms } => Write::Lag(UtteranceLag {
+            id: id.parse().ok()?,
+            speaker: Speaker::parse(&speaker)?,
+            first_partial_ms,
+            final_ms,
+            first_audio_ms,
+        }),
+        What::Statistics { customer, agent } => {
+            let mut statistics = StreamStatistics::default();
+            statistics.parties[Speaker::Customer.index()] = party(customer);
+            statistics.parties[Speaker::Agent.index()] = party(agent);
+            Write::Statistics(statistics)
+        }
+        What::Ended { reason, event } => Write::Ended(EndReason::parse(&reason)?, Box::new(event.into_event(tenant)?)),
+    };
+    Some((tenant, line.session.parse().ok()?, write))
+}
