@@ -4,22 +4,11 @@
 //! writes and groups what waits into one transaction; a few threads read. The command line opens the same file while the server
 //! runs: every transaction takes the write lock before it reads what it changes, so no update is lost.
 
-mod audit;
 mod checkpoint;
-mod credit;
 mod failure;
-mod gate;
-mod idempotency;
-mod key;
-mod log;
 mod migration;
-mod node;
-mod organization;
-mod query;
 mod reader;
-mod row;
-mod session;
-mod turn;
+mod sql;
 #[cfg(test)]
 mod upgrade;
 mod writer;
@@ -37,6 +26,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::failure::storage_error;
 use crate::reader::ReadQueue;
+use crate::sql::{Sqlite, Work};
 use crate::writer::{WriteQueue, closed};
 
 /// The database's name in the data folder.
@@ -195,23 +185,25 @@ impl SqliteStorage {
     }
 
     /// Runs `work` in a durable transaction, grouped with others.
-    async fn write<T, F>(&self, work: F) -> Result<T, StorageError>
+    async fn write<A, T>(&self, arguments: A, work: Work<A, T>) -> Result<T, StorageError>
     where
+        A: Send + 'static,
         T: Send + 'static,
-        F: Fn(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
-        self.queues()?.0.write(work).await
+        self.queues()?.0.write(move |connection| Sqlite::run(connection, &arguments, work)).await
     }
 
     /// Runs `work` on a reader.
-    async fn read<T, F>(&self, work: F) -> Result<T, StorageError>
+    async fn read<A, T>(&self, arguments: A, work: Work<A, T>) -> Result<T, StorageError>
     where
+        A: Send + 'static,
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
-        self.queues()?.1.read(work).await
+        self.queues()?.1.read(move |connection| Sqlite::run(connection, &arguments, work)).await
     }
 }
+
+kallglot_storage_sql::repositories!(SqliteStorage);
 
 fn spawn(name: String, path: &Path, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     let path = path.to_owned();

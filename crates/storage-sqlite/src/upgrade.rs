@@ -13,10 +13,10 @@ use kallglot_storage::{
     GateChange, KeyRepository as _, LogRepository as _, OrganizationRepository as _, PageRequest,
     SessionRepository as _, Storage as _, TurnRepository as _,
 };
+use kallglot_storage_sql::us;
 use rusqlite::{Connection, params};
 
 use crate::migration::{MIGRATIONS, migrate};
-use crate::row::us;
 use crate::{FILE_NAME, SqliteStorage};
 
 /// Rows in every table of version 2, written as version 2 wrote them.

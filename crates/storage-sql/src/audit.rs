@@ -5,13 +5,12 @@ use kallglot_core::id::{AuditId, OrganizationId};
 use kallglot_core::session::Environment;
 use kallglot_storage::changes::Changes;
 use kallglot_storage::json::{changes_from_json, changes_to_json};
-use kallglot_storage::{Page, PageRequest, StorageError};
-use rusqlite::{Connection, Row, params};
+use kallglot_storage::{Page, PageRequest};
 
-use crate::query::{change as execute, page};
+use crate::query::page;
 use crate::row::{Columns, us};
-
-type Result<T> = std::result::Result<T, StorageError>;
+use crate::sql::{Row, Sql};
+use crate::{Result, params};
 
 const SELECT: &str = "SELECT organization_id, id, environment, action, object, who, key_id, address, request_id, changes, at_us FROM audit_log";
 
@@ -24,8 +23,8 @@ pub(crate) struct Subject<'a> {
 }
 
 /// Appends the entry of one change.
-pub(crate) fn append(
-    connection: &Connection,
+pub(crate) async fn append<S: Sql>(
+    db: &S,
     change: &Change,
     action: AuditAction,
     subject: &Subject<'_>,
@@ -36,8 +35,7 @@ pub(crate) fn append(
         Who::Operator => ("operator", None),
         Who::LeakReporter => ("leak_reporter", None),
     };
-    execute(
-        connection,
+    db.execute(
         "INSERT INTO audit_log (organization_id, id, environment, action, object, who, key_id, address, request_id, changes, \
          at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
@@ -53,11 +51,11 @@ pub(crate) fn append(
             changes_to_json(changes),
             us(change.at),
         ],
-    )?;
-    Ok(())
+    )
+    .await
 }
 
-fn read(row: &Row<'_>) -> Result<AuditEntry> {
+fn read(row: &dyn Row) -> Result<AuditEntry> {
     let columns = Columns::of(row, "audit_log", "id")?;
     let who = match (columns.get::<String>("who")?.as_str(), columns.parsed_if_any("key_id")?) {
         ("key", Some(key)) => Who::Key(key),
@@ -84,11 +82,11 @@ fn read(row: &Row<'_>) -> Result<AuditEntry> {
     })
 }
 
-/// A page of an organization's log.
-pub(crate) fn log(
-    connection: &Connection,
+/// See [`kallglot_storage::OrganizationRepository::audit_log`].
+pub async fn log<S: Sql>(
+    db: &S,
     organization: OrganizationId,
     request: &PageRequest<AuditId>,
 ) -> Result<Page<AuditEntry>> {
-    page(connection, SELECT, "organization_id = ?1", &[&organization.to_string()], request, read)
+    page(db, SELECT, "organization_id = ?1", params![organization.to_string()], request, read).await
 }

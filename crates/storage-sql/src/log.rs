@@ -1,21 +1,16 @@
 //! The request log, the outbox of events, and forgetting, in their tables.
 
-use async_trait::async_trait;
 use kallglot_core::Timestamp;
 use kallglot_core::event::{Event, EventType};
 use kallglot_core::request_record::KEPT_DAYS;
 use kallglot_core::session::{Environment, Tenant};
 use kallglot_storage::json::{pairs_from_json, pairs_to_json};
-use kallglot_storage::{LogRepository, REQUEST_BLOCK_S_MAX, RequestBlock, StorageError};
-use rusqlite::{Connection, params};
+use kallglot_storage::{REQUEST_BLOCK_S_MAX, RequestBlock};
 
-use crate::SqliteStorage;
-use crate::failure::storage_error;
 use crate::idempotency::KEPT_US as ANSWERS_KEPT_US;
-use crate::query::{change, every, first};
 use crate::row::{Columns, us};
-
-type Result<T> = std::result::Result<T, StorageError>;
+use crate::sql::{FromValue as _, Row, Sql};
+use crate::{Result, params};
 
 const APPEND_EVENT: &str = "INSERT INTO outbox (id, organization_id, environment, type, object, detail, at_us) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -54,37 +49,45 @@ impl EventRow {
         }
     }
 
-    /// Raises it.
-    pub(crate) fn raise(&self, connection: &Connection) -> Result<()> {
+    /// Raises it. Never the first thing that a transaction writes: see [`crate::Dialect::outbox_settled`].
+    pub(crate) async fn raise<S: Sql>(&self, db: &S) -> Result<()> {
         let Self { id, organization, environment, event_type, object, detail, at_us } = self;
-        change(connection, APPEND_EVENT, params![id, organization, environment, event_type, object, detail, at_us])?;
-        Ok(())
+        db.execute(APPEND_EVENT, params![id, organization, environment, event_type, object, detail, at_us]).await
     }
 }
 
-/// Raises an event.
-pub(crate) fn raise_event(connection: &Connection, event: &Event) -> Result<()> {
-    EventRow::of(event).raise(connection)
+/// Raises an event, as [`EventRow::raise`].
+pub(crate) async fn raise_event<S: Sql>(db: &S, event: &Event) -> Result<()> {
+    EventRow::of(event).raise(db).await
 }
 
-fn insert_block(connection: &Connection, block: &RequestBlock) -> Result<()> {
-    change(
-        connection,
-        "INSERT INTO request_blocks (organization_id, environment, first_at_us, last_at_us, packed) \
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![
-            block.tenant.organization.to_string(),
-            block.tenant.environment.as_str(),
-            us(block.first_at),
-            us(block.last_at),
-            block.packed,
-        ],
-    )?;
+/// See [`kallglot_storage::LogRepository::append_request_blocks`].
+pub async fn append_blocks<S: Sql>(db: &S, blocks: &[RequestBlock]) -> Result<()> {
+    for block in blocks {
+        db.execute(
+            "INSERT INTO request_blocks (organization_id, environment, first_at_us, last_at_us, packed) \
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                block.tenant.organization.to_string(),
+                block.tenant.environment.as_str(),
+                us(block.first_at),
+                us(block.last_at),
+                block.packed,
+            ],
+        )
+        .await?;
+    }
     Ok(())
 }
 
-fn blocks(
-    connection: &Connection,
+fn number(row: &dyn Row, column: usize) -> Result<i64> {
+    let cause = || kallglot_storage::StorageError::Internal { cause: "a number is none".into() };
+    i64::from_value(row.value_at(column)?).ok_or_else(cause)
+}
+
+/// See [`kallglot_storage::LogRepository::request_blocks`].
+pub async fn blocks<S: Sql>(
+    db: &S,
     tenant: Tenant,
     from: Timestamp,
     to: Timestamp,
@@ -95,7 +98,7 @@ fn blocks(
         None => (i64::MAX, i64::MAX),
         Some(place) => {
             let sql = "SELECT last_at_us FROM request_blocks WHERE sequence = ?1";
-            let last_at = first(connection, sql, [place], |row| row.get(0).map_err(storage_error))?;
+            let last_at = db.first(sql, params![place], |row| number(row, 0)).await?;
             // What came after it in this order is older, so it has been forgotten too.
             let Some(last_at) = last_at else { return Ok(Vec::new()) };
             (place, last_at)
@@ -107,9 +110,9 @@ fn blocks(
         WHERE organization_id = ?1 AND environment = ?2 AND last_at_us BETWEEN ?3 AND ?5 AND first_at_us <= ?4 \
         AND (last_at_us, sequence) < (?6, ?7) ORDER BY last_at_us DESC, sequence DESC LIMIT ?8";
     let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
-    let limit = limit.min(BLOCKS_MAX);
-    let params = params![organization, environment, us(from), us(to), last_to.min(last_at), last_at, place, limit];
-    every(connection, sql, params, |row| {
+    let (from, to, last_to, limit) = (us(from), us(to), last_to.min(last_at), limit.min(BLOCKS_MAX));
+    let params = params![organization, environment, from, to, last_to, last_at, place, limit];
+    db.every(sql, params, |row| {
         let columns = Columns::of(row, "request_blocks", "id")?;
         let block = RequestBlock {
             tenant,
@@ -119,12 +122,17 @@ fn blocks(
         };
         Ok((columns.get("sequence")?, block))
     })
+    .await
 }
 
-fn events(connection: &Connection, after: i64, limit: u32) -> Result<Vec<(i64, Event)>> {
-    let sql = "SELECT sequence, id, organization_id, environment, type, object, detail, at_us FROM outbox \
-        WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
-    every(connection, sql, params![after, limit.min(EVENTS_MAX)], |row| {
+/// See [`kallglot_storage::LogRepository::events`].
+pub async fn events<S: Sql>(db: &S, after: i64, limit: u32) -> Result<Vec<(i64, Event)>> {
+    let sql = format!(
+        "SELECT sequence, id, organization_id, environment, type, object, detail, at_us FROM outbox \
+         WHERE sequence > ?1 AND {} ORDER BY sequence LIMIT ?2",
+        S::DIALECT.outbox_settled
+    );
+    db.every(&sql, params![after, limit.min(EVENTS_MAX)], |row| {
         let columns = Columns::of(row, "outbox", "id")?;
         let event = Event {
             id: columns.parsed("id")?,
@@ -137,6 +145,7 @@ fn events(connection: &Connection, after: i64, limit: u32) -> Result<Vec<(i64, E
         };
         Ok((columns.get("sequence")?, event))
     })
+    .await
 }
 
 /// A table whose rows lie in the order of time and are forgotten from its beginning.
@@ -175,48 +184,20 @@ const FORGOTTEN: [Forgotten; 4] = [
 
 /// Deletes the rows at the beginning of a table whose time is over, at most `limit`. A row that is older than one before it (the
 /// clock was set back) waits for that one.
-fn forget(connection: &Connection, table: &Forgotten, now: Timestamp, limit: u32) -> Result<usize> {
-    let rows = every(connection, table.select, [limit], |row| {
-        let row = || Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-        row().map_err(storage_error)
-    })?;
+async fn forget_from<S: Sql>(db: &S, table: &Forgotten, now: Timestamp, limit: u32) -> Result<u64> {
+    let rows = db.every(table.select, params![limit], |row| Ok((number(row, 0)?, number(row, 1)?))).await?;
     let over = rows.iter().take_while(|(_, at)| us(now).saturating_sub(*at) >= table.kept_us);
     match over.last() {
-        Some((last, _)) => change(connection, table.delete, [last]),
+        Some((last, _)) => db.change(table.delete, params![last]).await,
         None => Ok(0),
     }
 }
 
-#[async_trait]
-impl LogRepository for SqliteStorage {
-    async fn append_request_blocks(&self, blocks: &[RequestBlock]) -> Result<()> {
-        let blocks = blocks.to_vec();
-        self.write(move |connection| blocks.iter().try_for_each(|block| insert_block(connection, block))).await
+/// See [`kallglot_storage::LogRepository::forget`].
+pub async fn forget<S: Sql>(db: &S, now: Timestamp, limit: u32) -> Result<u64> {
+    let mut forgotten = 0;
+    for table in &FORGOTTEN {
+        forgotten += forget_from(db, table, now, limit).await?;
     }
-
-    async fn request_blocks(
-        &self,
-        tenant: Tenant,
-        from: Timestamp,
-        to: Timestamp,
-        before: Option<i64>,
-        limit: u32,
-    ) -> Result<Vec<(i64, RequestBlock)>> {
-        self.read(move |connection| blocks(connection, tenant, from, to, before, limit)).await
-    }
-
-    async fn events(&self, after: i64, limit: u32) -> Result<Vec<(i64, Event)>> {
-        self.read(move |connection| events(connection, after, limit)).await
-    }
-
-    async fn forget(&self, now: Timestamp, limit: u32) -> Result<u64> {
-        self.write(move |connection| {
-            let mut forgotten = 0;
-            for table in &FORGOTTEN {
-                forgotten += forget(connection, table, now, limit)? as u64;
-            }
-            Ok(forgotten)
-        })
-        .await
-    }
+    Ok(forgotten)
 }

@@ -2,25 +2,22 @@
 
 use std::num::NonZeroU32;
 
-use async_trait::async_trait;
-use kallglot_core::audit::{AuditAction, AuditEntry, Change};
-use kallglot_core::credit::{CreditBalance, LedgerEntry, LedgerKind};
+use kallglot_core::audit::{AuditAction, Change};
+use kallglot_core::credit::{CreditBalance, LedgerKind};
 use kallglot_core::edition::Edition;
-use kallglot_core::id::{AuditId, OrganizationId};
+use kallglot_core::id::OrganizationId;
 use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_storage::changes::{Changes, of_organization};
 use kallglot_storage::json::{vocabulary_from_json, vocabulary_to_json};
-use kallglot_storage::{OrganizationRepository, OrganizationUpdate, Page, PageRequest, StorageError};
-use rusqlite::{Connection, params};
+use kallglot_storage::{OrganizationUpdate, Page, PageRequest};
 
-use crate::SqliteStorage;
 use crate::audit::{self, Subject};
 use crate::credit::{self, Entry};
-use crate::query::{change as execute, first, page};
+use crate::query::page;
 use crate::row::{Columns, us};
-
-type Result<T> = std::result::Result<T, StorageError>;
+use crate::sql::{Row, Sql};
+use crate::{Result, params};
 
 const SELECT: &str = "SELECT id, name, plan, requests_per_minute_max, concurrent_sessions_max, \
     stream_messages_per_second_max, stream_audio_bytes_per_second_max, active, edition, engine, vocabulary, leak_policy, \
@@ -48,18 +45,22 @@ pub(crate) fn organization(columns: &Columns<'_>) -> Result<Organization> {
     })
 }
 
-fn read(row: &rusqlite::Row<'_>) -> Result<Organization> {
+fn read(row: &dyn Row) -> Result<Organization> {
     organization(&Columns::of(row, "organizations", "id")?)
 }
 
-fn by_id(connection: &Connection, id: OrganizationId) -> Result<Option<Organization>> {
-    first(connection, &format!("{SELECT} WHERE id = ?1"), [id.to_string()], read)
+/// See [`kallglot_storage::OrganizationRepository::organization`].
+pub async fn by_id<S: Sql>(db: &S, id: OrganizationId) -> Result<Option<Organization>> {
+    db.first(&format!("{SELECT} WHERE id = ?1"), params![id.to_string()], read).await
 }
 
-fn insert(connection: &Connection, new: &Organization) -> Result<()> {
-    execute(
-        connection,
-        "INSERT INTO organizations (id, name, plan, requests_per_minute_max, concurrent_sessions_max, \
+/// See [`kallglot_storage::OrganizationRepository::organizations_for_operator`].
+pub async fn all<S: Sql>(db: &S, request: &PageRequest<OrganizationId>) -> Result<Page<Organization>> {
+    page(db, SELECT, "true", params![], request, read).await
+}
+
+async fn insert<S: Sql>(db: &S, new: &Organization) -> Result<()> {
+    db.execute("INSERT INTO organizations (id, name, plan, requests_per_minute_max, concurrent_sessions_max, \
          stream_messages_per_second_max, stream_audio_bytes_per_second_max, active, edition, engine, vocabulary, leak_policy, \
          low_credits_threshold, created_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
@@ -78,15 +79,13 @@ fn insert(connection: &Connection, new: &Organization) -> Result<()> {
             new.low_credits_threshold,
             us(new.created_at),
         ],
-    )?;
-    Ok(())
+    )
+    .await
 }
 
 /// Writes every column that can change, as it is in `organization`.
-fn store(connection: &Connection, organization: &Organization) -> Result<()> {
-    execute(
-        connection,
-        "UPDATE organizations SET plan = ?2, requests_per_minute_max = ?3, concurrent_sessions_max = ?4, \
+async fn store<S: Sql>(db: &S, organization: &Organization) -> Result<()> {
+    db.execute("UPDATE organizations SET plan = ?2, requests_per_minute_max = ?3, concurrent_sessions_max = ?4, \
          stream_messages_per_second_max = ?5, stream_audio_bytes_per_second_max = ?6, active = ?7, edition = ?8, engine = ?9, \
          vocabulary = ?10, leak_policy = ?11, low_credits_threshold = ?12 WHERE id = ?1",
         params![
@@ -103,30 +102,30 @@ fn store(connection: &Connection, organization: &Organization) -> Result<()> {
             organization.leak_policy.as_str(),
             organization.low_credits_threshold,
         ],
-    )?;
-    Ok(())
+    )
+    .await
 }
 
-fn audit_entry(
-    connection: &Connection,
+async fn audit_entry<S: Sql>(
+    db: &S,
     change: &Change,
     action: AuditAction,
     organization: OrganizationId,
     changes: &Changes,
 ) -> Result<()> {
     let subject = Subject { organization, environment: None, object: &organization.to_string() };
-    audit::append(connection, change, action, &subject, changes)
+    audit::append(db, change, action, &subject, changes).await
 }
 
-/// Adds a grant to the ledger, if there is such an organization.
-fn grant(
-    connection: &Connection,
+/// Adds a grant to the ledger, if there is such an organization, which is locked.
+async fn grant<S: Sql>(
+    db: &S,
     id: OrganizationId,
     credits: NonZeroU32,
     change: &Change,
 ) -> Result<Option<CreditBalance>> {
     let organization = id.to_string();
-    let Some(account) = credit::account(connection, &organization)? else { return Ok(None) };
+    let Some(account) = credit::account(db, &organization).await? else { return Ok(None) };
     let request = change.request.map(|request| request.to_string());
     let entry = Entry {
         organization: &organization,
@@ -136,26 +135,29 @@ fn grant(
         object: None,
         at: change.at,
     };
-    credit::append(connection, account.balance, &entry).map(Some)
+    credit::append(db, &account, &entry).await.map(Some)
 }
 
-fn create(connection: &Connection, new: &Organization, credits: u32, change: &Change) -> Result<()> {
-    insert(connection, new)?;
+/// See [`kallglot_storage::OrganizationRepository::create_organization`].
+pub async fn create<S: Sql>(db: &S, new: &Organization, credits: u32, change: &Change) -> Result<()> {
+    insert(db, new).await?;
     let mut changes = of_organization(None, new);
     if let Some(credits) = NonZeroU32::new(credits) {
-        grant(connection, new.id, credits, change)?;
+        grant(db, new.id, credits, change).await?;
         changes.insert("credits".into(), (String::new(), credits.to_string()));
     }
-    audit_entry(connection, change, AuditAction::OrganizationCreated, new.id, &changes)
+    audit_entry(db, change, AuditAction::OrganizationCreated, new.id, &changes).await
 }
 
-fn update(
-    connection: &Connection,
+/// See [`kallglot_storage::OrganizationRepository::update_organization`].
+pub async fn update<S: Sql>(
+    db: &S,
     id: OrganizationId,
     update: &OrganizationUpdate,
     change: &Change,
 ) -> Result<Option<Organization>> {
-    let Some(before) = by_id(connection, id)? else { return Ok(None) };
+    credit::lock(db, &id.to_string()).await?;
+    let Some(before) = by_id(db, id).await? else { return Ok(None) };
     let update = update.clone();
     let after = Organization {
         plan: update.plan.unwrap_or(before.plan),
@@ -169,67 +171,24 @@ fn update(
         ..before.clone()
     };
     if after != before {
-        store(connection, &after)?;
+        store(db, &after).await?;
         let changes = of_organization(Some(&before), &after);
-        audit_entry(connection, change, AuditAction::OrganizationUpdated, id, &changes)?;
+        audit_entry(db, change, AuditAction::OrganizationUpdated, id, &changes).await?;
     }
     Ok(Some(after))
 }
 
-#[async_trait]
-impl OrganizationRepository for SqliteStorage {
-    async fn create_organization(&self, organization: &Organization, credits: u32, change: &Change) -> Result<()> {
-        let (new, change) = (organization.clone(), *change);
-        self.write(move |connection| create(connection, &new, credits, &change)).await
-    }
-
-    async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>> {
-        self.read(move |connection| by_id(connection, id)).await
-    }
-
-    async fn organizations_for_operator(&self, request: &PageRequest<OrganizationId>) -> Result<Page<Organization>> {
-        let request = *request;
-        self.read(move |connection| page(connection, SELECT, "true", &[], &request, read)).await
-    }
-
-    async fn update_organization(
-        &self,
-        id: OrganizationId,
-        changed: &OrganizationUpdate,
-        change: &Change,
-    ) -> Result<Option<Organization>> {
-        let (changed, change) = (changed.clone(), *change);
-        self.write(move |connection| update(connection, id, &changed, &change)).await
-    }
-
-    async fn grant_credits(
-        &self,
-        id: OrganizationId,
-        credits: NonZeroU32,
-        change: &Change,
-    ) -> Result<Option<CreditBalance>> {
-        let change = *change;
-        self.write(move |connection| {
-            let Some(balance) = grant(connection, id, credits, &change)? else { return Ok(None) };
-            let before = balance.remaining - i64::from(credits.get());
-            let changes = Changes::from([("credits".into(), (before.to_string(), balance.remaining.to_string()))]);
-            audit_entry(connection, &change, AuditAction::CreditsGranted, id, &changes)?;
-            Ok(Some(balance))
-        })
-        .await
-    }
-
-    async fn credit_balance(&self, id: OrganizationId) -> Result<Option<CreditBalance>> {
-        self.read(move |connection| Ok(credit::account(connection, &id.to_string())?.map(|account| account.balance)))
-            .await
-    }
-
-    async fn ledger(&self, id: OrganizationId, after: i64, limit: u32) -> Result<Vec<LedgerEntry>> {
-        self.read(move |connection| credit::ledger(connection, id, after, limit)).await
-    }
-
-    async fn audit_log(&self, id: OrganizationId, request: &PageRequest<AuditId>) -> Result<Page<AuditEntry>> {
-        let request = *request;
-        self.read(move |connection| audit::log(connection, id, &request)).await
-    }
+/// See [`kallglot_storage::OrganizationRepository::grant_credits`].
+pub async fn grant_credits<S: Sql>(
+    db: &S,
+    id: OrganizationId,
+    credits: NonZeroU32,
+    change: &Change,
+) -> Result<Option<CreditBalance>> {
+    credit::lock(db, &id.to_string()).await?;
+    let Some(balance) = grant(db, id, credits, change).await? else { return Ok(None) };
+    let before = balance.remaining - i64::from(credits.get());
+    let changes = Changes::from([("credits".into(), (before.to_string(), balance.remaining.to_string()))]);
+    audit_entry(db, change, AuditAction::CreditsGranted, id, &changes).await?;
+    Ok(Some(balance))
 }
