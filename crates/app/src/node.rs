@@ -30,6 +30,8 @@ pub struct ThisNode {
     pub shared: Option<Node>,
     /// How many nodes there are, this one among them, as far as is known.
     pub nodes: Arc<AtomicU32>,
+    /// Whether the database answered when it was last asked, which it is several times a second.
+    pub database_up: AtomicBool,
     /// Whether it is about to stop, and wants no new clients.
     draining: AtomicBool,
 }
@@ -37,7 +39,13 @@ pub struct ThisNode {
 impl ThisNode {
     /// A process that runs alone.
     pub fn alone(id: NodeId) -> Self {
-        Self { id, shared: None, nodes: Arc::new(AtomicU32::new(1)), draining: AtomicBool::new(false) }
+        Self {
+            id,
+            shared: None,
+            nodes: Arc::new(AtomicU32::new(1)),
+            database_up: AtomicBool::new(true),
+            draining: AtomicBool::new(false),
+        }
     }
 
     /// One of several, which others reach at `url`. `nodes` is kept up to date with how many there are.
@@ -94,12 +102,18 @@ pub(crate) async fn hear_changes(app: Arc<App>, stop: CancellationToken) {
     let mut news = app.cluster.listen();
     let (mut marker, mut seen) = (None, None);
     loop {
-        if let Err(error) = look(&app, &mut marker, &mut seen).await {
+        let looked = look(&app, &mut marker, &mut seen).await;
+        let was_up = app.node.database_up.swap(looked.is_ok(), Ordering::Relaxed);
+        if let Err(error) = looked {
             // What can be neither asked nor heard of may have changed.
             if app.node.shared.is_none() || app.cluster.check().get().await.is_err() {
                 app.keys.forget_all();
             }
-            tracing::warn!(%error, "changes by other processes could not be looked for");
+            if was_up {
+                tracing::error!(%error, "the database does not answer; calls go on, new ones can't begin");
+            }
+        } else if !was_up {
+            tracing::info!("the database answers again");
         }
         let mut next = std::pin::pin!(tokio::time::sleep(CHANGES_EVERY));
         loop {

@@ -4,6 +4,7 @@
 //! an address; counting an answer takes a few atomic additions. Only clients in [`crate::EdgeConfig::metrics_from`] may read.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::{FromRequestParts, State};
@@ -39,6 +40,13 @@ pub struct Metrics {
     sessions_live: Gauge,
     log_waiting: Gauge,
     log_dropped: Gauge,
+    nodes: Gauge,
+    database_up: Gauge,
+    redis_up: Gauge,
+    redis_fallbacks: Gauge,
+    spool_bytes: Gauge,
+    /// Streams that this node passes on to their session's node, open now.
+    pub(crate) streams_bridged: Gauge,
 }
 
 impl Default for Metrics {
@@ -54,6 +62,12 @@ impl Default for Metrics {
             sessions_live: Gauge::default(),
             log_waiting: Gauge::default(),
             log_dropped: Gauge::default(),
+            nodes: Gauge::default(),
+            database_up: Gauge::default(),
+            redis_up: Gauge::default(),
+            redis_fallbacks: Gauge::default(),
+            spool_bytes: Gauge::default(),
+            streams_bridged: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("kallglot");
         registry.register("http_requests", "Requests by route and outcome", metrics.requests.clone());
@@ -71,6 +85,24 @@ impl Default for Metrics {
                 "request_log_dropped",
                 "Requests that the request log lost because too many waited, since the start",
                 &metrics.log_dropped,
+            ),
+            (
+                "nodes",
+                "Nodes that share the database, as this one knows; 1 for a server that runs alone",
+                &metrics.nodes,
+            ),
+            ("database_up", "1 while the database answers this node", &metrics.database_up),
+            ("redis_up", "1 while Redis answers this node, or none is needed", &metrics.redis_up),
+            (
+                "redis_fallbacks",
+                "Calls that this node counted by itself because Redis did not answer, since the start",
+                &metrics.redis_fallbacks,
+            ),
+            ("spool_bytes", "What waits on this node's disk for the database to be back", &metrics.spool_bytes),
+            (
+                "streams_bridged",
+                "Streams that this node passes on to the node of their session",
+                &metrics.streams_bridged,
             ),
         ] {
             registry.register(name, help, gauge.clone());
@@ -149,6 +181,11 @@ pub(crate) async fn get(_: Scraper, State(state): State<HttpState>) -> Response 
     set(&metrics.sessions_live, app.hub.live_count() as u64);
     set(&metrics.log_waiting, app.request_log.waiting() as u64);
     set(&metrics.log_dropped, app.request_log.dropped());
+    set(&metrics.nodes, u64::from(app.node.nodes.load(Ordering::Relaxed)));
+    set(&metrics.database_up, u64::from(app.node.database_up.load(Ordering::Relaxed)));
+    set(&metrics.redis_up, u64::from(app.cluster.check().get().await.is_ok()));
+    set(&metrics.redis_fallbacks, app.cluster.fallbacks());
+    set(&metrics.spool_bytes, app.spool.bytes());
     let mut text = String::new();
     let encoded = encode(&mut text, &metrics.registry.lock().unwrap_or_else(PoisonError::into_inner));
     if encoded.is_err() {

@@ -104,7 +104,9 @@ pub(super) async fn bridge(state: &HttpState, node: &Node, parts: &Parts, raw: R
             tracing::debug!(node = %node.id, "a stream that was to be passed on went away");
             return;
         };
+        state.metrics.streams_bridged.inc();
         pass_on(here, there, &state).await;
+        state.metrics.streams_bridged.dec();
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
