@@ -4,9 +4,11 @@
 //! What must stay true: exactly as much is let through as the limit says, whatever the concurrency; whatever is taken comes back by
 //! itself when its holder dies. Times are arguments, in milliseconds since 1970.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod memory;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -141,6 +143,14 @@ pub enum Heard {
     Lost,
 }
 
+/// Whose failed attempts count together: an IPv4 address's, or those of the network of 64 bits that an IPv6 address is in.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)).into(),
+    }
+}
+
 /// Longest text of one announcement.
 pub const NEWS_BYTES_MAX: usize = 4096;
 
@@ -212,6 +222,11 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Whether what is shared can be asked right now, for the readiness of this node.
     fn check(&self) -> Answer<'_, Result<()>>;
+
+    /// How many calls were counted by this node alone because what is shared did not answer, since its start.
+    fn fallbacks(&self) -> u64 {
+        0
+    }
 
     /// Frees the memory of what is over. To be called every few seconds.
     fn sweep(&self, now_ms: i64);

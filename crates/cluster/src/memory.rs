@@ -6,7 +6,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
@@ -15,7 +15,7 @@ use kallglot_core::id::{ApiKeyId, RequestId, SessionId};
 use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
 use kallglot_core::session::Tenant;
 
-use crate::{Answer, Claim, Cluster, Heard, Lease, Rate, Result, Take, Unavailable, WINDOW_MS, Window};
+use crate::{Answer, Claim, Cluster, Heard, Lease, Rate, Result, Take, Unavailable, WINDOW_MS, Window, network_of};
 
 /// Locks per kind of count: two requests of different tenants seldom meet at one.
 const SHARDS: usize = 64;
@@ -168,14 +168,6 @@ fn full(what: &str) -> Unavailable {
     Unavailable { cause: format!("more {what} at once than this server counts") }
 }
 
-/// Who a client is: its IPv4 address, or the network that its IPv6 address is in.
-fn client(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)).into(),
-    }
-}
-
 impl Memory {
     fn take_now(&self, take: &Take, now_ms: i64) -> Result<Rate> {
         let mut shard = self.buckets.of(&take.tenant);
@@ -317,7 +309,7 @@ impl Cluster for Memory {
     }
 
     fn count_failure(&self, address: IpAddr, limit: u32, now_ms: i64) -> Answer<'_, Result<Window>> {
-        let client = client(address);
+        let client = network_of(address);
         let mut shard = self.failures.of(&client);
         if shard.len() >= CLIENTS_MAX && !shard.contains_key(&client) {
             shard.retain(|_, counter| counter.runs(now_ms));
@@ -331,7 +323,7 @@ impl Cluster for Memory {
     }
 
     fn failures(&self, address: IpAddr, limit: u32, now_ms: i64) -> Answer<'_, Result<Window>> {
-        let client = client(address);
+        let client = network_of(address);
         let counter = self.failures.of(&client).get(&client).copied().unwrap_or_default();
         Answer::Now(Ok(counter.window(limit, now_ms)))
     }
