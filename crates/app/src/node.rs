@@ -121,7 +121,7 @@ pub(crate) async fn hear_changes(app: Arc<App>, stop: CancellationToken) {
                 () = &mut next => break,
                 heard = news.next() => match heard {
                     Some(Heard::News(text)) => {
-                        if let Some(change) = GateChange::parse(&text) {
+                        if !app.hear_credit_news(&text) && let Some(change) = GateChange::parse(&text) {
                             app.take_effect(&[change]).await;
                         }
                     }

@@ -132,6 +132,7 @@ impl App {
             Stored::Created(balance) => {
                 if let Some(balance) = balance {
                     caller.credits.hear(balance);
+                    self.spent(tenant.organization, balance);
                 }
                 Ok(Created::New { session: Box::new(new.session), body })
             }

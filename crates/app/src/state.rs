@@ -17,6 +17,7 @@ use kallglot_core::stream_token::{self, StreamTokenSecret};
 use kallglot_engine::router::EngineRouter;
 use kallglot_storage::Storage;
 
+use crate::credit_news::CreditNews;
 use crate::gate::Suspects;
 use crate::gate::cache::KeyCache;
 use crate::live::{Hub, Spool};
@@ -80,6 +81,7 @@ pub struct App {
     /// Which process this is.
     pub node: ThisNode,
     pub(crate) suspects: Suspects,
+    pub(crate) credit_news: CreditNews,
     peppers: RwLock<Arc<Peppers>>,
     request_ids: RequestIds,
 }
@@ -176,6 +178,7 @@ impl App {
             spool,
             node,
             suspects: Suspects::default(),
+            credit_news: CreditNews::default(),
         }
     }
 
