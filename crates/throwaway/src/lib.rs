@@ -39,20 +39,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at whether something has happened.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Looks until something is there, and panics with `what` when that takes too long.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut pause = tokio::time::interval(LOOK);
-    pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let looking = async {
-        loop {
-            pause.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    };
-    match tokio::time::timeout(PATIENCE, looking).await {
-        Ok(found) => found,
-        Err(_) => panic!("it took too long: {what}"),
+/// Looks at whether something has happened, again and again until it has.
+struct Looks {
+    what: &'static str,
+    pause: tokio::time::Interval,
+    last: tokio::time::Instant,
+}
+
+impl Looks {
+    /// `what` is waited for.
+    fn at(what: &'static str) -> Self {
+        let mut pause = tokio::time::interval(LOOK);
+        pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Self { what, pause, last: tokio::time::Instant::now() + PATIENCE }
+    }
+
+    /// Waits until it is time for the next look. Panics when it has taken too long.
+    async fn next(&mut self) {
+        let now = self.pause.tick().await;
+        assert!(now < self.last, "it took too long: {}", self.what);
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tokio_postgres::{Client, NoTls};
 
 use crate::process::{Server, User, command};
-use crate::{binaries, free_port, until};
+use crate::{Looks, binaries, free_port};
 
 /// Attempts to start on some port.
 const PORTS_MAX: usize = 5;
@@ -95,16 +95,19 @@ impl Postgres {
     /// Waits until this very server answers; false when it has ended.
     async fn answers(&mut self) -> bool {
         let (url, folder) = (self.url(), data(&self.server));
-        until("PostgreSQL answers", async || {
+        let mut looks = Looks::at("PostgreSQL answers");
+        loop {
+            looks.next().await;
             if self.server.ended().is_some() {
-                return Some(false);
+                return false;
             }
-            let client = connect(&url).await.ok()?;
-            let row = client.query_one("SHOW data_directory", &[]).await.ok()?;
+            let Ok(client) = connect(&url).await else { continue };
+            let Ok(row) = client.query_one("SHOW data_directory", &[]).await else { continue };
             // Another test's server may answer on a port that both have chosen; this one is about to end then.
-            (Path::new(row.get::<_, &str>(0)) == folder).then_some(true)
-        })
-        .await
+            if Path::new(row.get::<_, &str>(0)) == folder {
+                return true;
+            }
+        }
     }
 
     /// Its port on 127.0.0.1; the same when it is started again.

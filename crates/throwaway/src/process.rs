@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
 
-use crate::until;
+use crate::Looks;
 
 /// Reads the server's process id whenever it changes. At the end of its input, which is the end of the test, the server is asked to
 /// stop and then killed with its children, and the folder is removed. A process that has ended and is only not yet buried has no `exe`.
@@ -177,7 +177,10 @@ impl Server {
             let _ = kill_process(*pid, Signal::KILL);
         }
         self.bury().await;
-        until("its children are dead", async || children.iter().all(|pid| is_dead(*pid)).then_some(())).await;
+        let mut looks = Looks::at("its children are dead");
+        while !children.iter().all(|pid| is_dead(*pid)) {
+            looks.next().await;
+        }
     }
 
     /// Stops it and its children where they are.

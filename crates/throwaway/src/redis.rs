@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::process::Server;
-use crate::{binaries, free_port, until};
+use crate::{Looks, binaries, free_port};
 
 /// Attempts to start on some port.
 const PORTS_MAX: usize = 5;
@@ -65,15 +65,18 @@ impl Redis {
     async fn answers(&mut self) -> bool {
         let address = self.address();
         let folder = self.server.folder().to_str().expect("a plain path").to_owned();
-        until("Redis answers", async || {
+        let mut looks = Looks::at("Redis answers");
+        loop {
+            looks.next().await;
             if self.server.ended().is_some() {
-                return Some(false);
+                return false;
             }
             // While it still loads, the answer to the first is an error.
-            let answer = ask(address, "PING\r\nCONFIG GET dir\r\n", &folder).await.ok()?;
-            (answer.starts_with("+PONG") && answer.contains(&folder)).then_some(true)
-        })
-        .await
+            let Ok(answer) = ask(address, "PING\r\nCONFIG GET dir\r\n", &folder).await else { continue };
+            if answer.starts_with("+PONG") && answer.contains(&folder) {
+                return true;
+            }
+        }
     }
 
     /// Its port on 127.0.0.1; the same when it is started again.

@@ -57,6 +57,9 @@ async fn a_database_is_a_copy_of_a_template_and_another_tests_is_not_seen() {
     assert_eq!(there.unwrap().get::<_, i64>(0), 0);
 }
 
+/// Servers and proxies may be used in tasks.
+fn may_be_sent(_: impl Send) {}
+
 #[tokio::test]
 async fn what_postgres_has_committed_outlives_a_kill_and_a_stop() {
     let mut postgres = Postgres::durable().await;
@@ -67,6 +70,9 @@ async fn what_postgres_has_committed_outlives_a_kill_and_a_stop() {
     // Somebody is always waiting for an answer that does not come.
     let other = connect(&postgres.url()).await;
     let endless = tokio::spawn(async move { other.batch_execute("SELECT pg_sleep(3600)").await });
+    may_be_sent(Postgres::start());
+    may_be_sent(Redis::start());
+    may_be_sent(postgres.start_again());
     postgres.kill().await;
     soon(endless).await.unwrap().unwrap_err();
     assert!(tokio_postgres::connect(&postgres.url(), NoTls).await.is_err());
