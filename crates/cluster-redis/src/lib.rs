@@ -10,6 +10,8 @@
 //!
 //! Redis can forget everything (it was restarted, or another took over). Buckets, failures and claims then begin anew. A tenant's
 //! slots must not: until somebody has told them from the database ([`Cluster::restore_leases`]), asking for one is answered with None.
+//! So it is when nobody has taken or renewed a slot of the tenant for 20 s: either there was nothing to renew, or no node could reach
+//! Redis, and slots of running sessions have lapsed. (When only one node can't, its slots lapse as if it had died.)
 //! - Two nodes may restore at once: both tell what the database says, and telling something twice changes nothing.
 //! - A slot that is given back between the reading of the database and the restoring is held again until its lease is over: nobody
 //!   renews it. One slot too few for the time of a lease, never one too many.
@@ -48,9 +50,6 @@ type Result<T> = std::result::Result<T, Unavailable>;
 
 /// Longest that anything is held, in milliseconds: a week. Longer times are cut.
 const HELD_MAX_MS: i64 = 7 * 24 * 60 * 60 * 1000;
-/// How long Redis goes by what it was told of a tenant's slots, in milliseconds; then it wants to hear it again. It bounds how long a
-/// tenant that does nothing takes up memory.
-const RESTORED_MS: i64 = 60 * 60 * 1000;
 /// How long the number of the last news is kept, in milliseconds. Counting begins anew then, and listeners hear [`Heard::Lost`] once.
 const NUMBER_MS: i64 = 24 * 60 * 60 * 1000;
 /// Most slots in one call: a script that works for long holds up everybody.
@@ -260,10 +259,10 @@ impl Cluster for RedisCluster {
         Answer::Later(Box::pin(async move {
             // That all are there is said with the last part, after all others have succeeded.
             let (parts, last) = leases.split_at(leases.len() - leases.len() % LEASES_PER_CALL);
-            let parts = parts.chunks(LEASES_PER_CALL).map(|part| (part, 0)).chain([(last, RESTORED_MS)]);
-            for (part, all_ms) in parts {
+            let parts = parts.chunks(LEASES_PER_CALL).map(|part| (part, false)).chain([(last, true)]);
+            for (part, all) in parts {
                 let fill = |command: &mut Cmd| {
-                    command.arg(self.key(Key::Leases(tenant))).arg(self.now(now_ms)).arg(all_ms);
+                    command.arg(self.key(Key::Leases(tenant))).arg(self.now(now_ms)).arg(u8::from(all));
                     for (session, until_ms) in part {
                         command.arg(&session.text()).arg(left_ms(*until_ms, now_ms));
                     }

@@ -120,6 +120,7 @@ macro_rules! shared_conformance_suite {
     ($open:path) => {
         $crate::conformance_cases! { $open,
             slots_of_an_unknown_tenant_must_be_restored,
+            slots_that_nobody_renews_must_be_restored,
             renewing_does_not_say_that_all_slots_are_known,
             news_are_heard_in_order_by_everybody,
             news_of_any_text_are_heard,

@@ -6,6 +6,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod fallback;
 pub mod memory;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -166,7 +167,8 @@ pub trait Cluster: Send + Sync + 'static {
     fn look(&self, take: &Take, now_ms: i64) -> Answer<'_, Result<Rate>>;
 
     /// Takes a slot for a session until `until_ms`, if fewer than `limit` are in use. A session that has one keeps it, with the later
-    /// end. None: the counters were restarted and have forgotten the tenant's slots; [`Cluster::restore_leases`], then ask again.
+    /// end. None: the counters were restarted, or have heard nothing of the tenant's slots for so long that some may have lapsed that
+    /// are in use; [`Cluster::restore_leases`], then ask again.
     fn take_lease(
         &self,
         tenant: Tenant,

@@ -28,6 +28,24 @@ pub async fn renewing_does_not_say_that_all_slots_are_known(cluster: Tested) {
     assert_eq!(cluster.leases_in_use(tenant(1), T).get().await.unwrap(), Some(1), "what was renewed is among them");
 }
 
+pub async fn slots_that_nobody_renews_must_be_restored(cluster: Tested) {
+    know(&cluster, 1).await;
+    let take =
+        async |id, now_ms| cluster.take_lease(tenant(1), session(id), 9, now_ms + 600_000, now_ms).get().await.unwrap();
+    assert_eq!(take(1, T).await, Some(Lease { taken: true, in_use: 1 }));
+    // Somebody renews every 10 s, then nobody for as long as a lease: other nodes' slots may have lapsed.
+    for now_ms in [T + 10_000, T + 20_000, T + 30_000] {
+        cluster.renew_leases(&[(tenant(1), session(2))], now_ms + 30_000, now_ms).get().await.unwrap();
+        assert_eq!(cluster.leases_in_use(tenant(1), now_ms).get().await.unwrap(), Some(2));
+    }
+    assert_eq!(cluster.leases_in_use(tenant(1), T + 60_000).get().await.unwrap(), None);
+    assert_eq!(take(3, T + 60_000).await, None);
+    cluster.renew_leases(&[(tenant(1), session(2))], T + 90_000, T + 60_000).get().await.unwrap();
+    assert_eq!(take(3, T + 60_000).await, None, "one node's renewal is not all of them");
+    cluster.restore_leases(tenant(1), &[(session(4), T + 90_000)], T + 60_000).get().await.unwrap();
+    assert_eq!(take(3, T + 60_000).await, Some(Lease { taken: true, in_use: 4 }));
+}
+
 /// The next that is heard.
 async fn hear(listener: &mut BoxStream<'static, Heard>) -> Heard {
     listener.next().await.expect("news go on")
