@@ -157,22 +157,18 @@ async fn pass_on(here: Upgraded, there: Upgraded, state: &HttpState) {
         };
         if stopping {
             let _ = to_client.write_all(&GOING_AWAY).await;
+            let _ = to_client.flush().await;
+            // The client's answer goes to the node, for which it is the end of the stream: then it hangs up.
+            let hung_up = async { while from_node.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {} };
+            let _ = tokio::time::timeout(state.stream.write_max, hung_up).await;
         }
-        let _ = to_client.flush().await;
-        if !stopping {
-            let _ = to_client.shutdown().await;
-        }
-        stopping
+        let _ = to_client.shutdown().await;
     };
     tokio::pin!(upward, downward);
-    let stopping = tokio::select! {
-        stopping = &mut downward => stopping,
+    tokio::select! {
+        () = &mut downward => {}
         // The client is gone. What the node still has to say nobody hears.
-        () = &mut upward => return,
-    };
-    if stopping {
-        // The client's answer goes to the node, for which this is the end of the stream.
-        let _ = tokio::time::timeout(state.stream.write_max, upward).await;
+        () = &mut upward => {}
     }
 }
 
