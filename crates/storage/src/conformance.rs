@@ -1,7 +1,10 @@
 //! The suite that every backend passes: what the repositories promise, as examples of their use.
 //!
 //! A backend's test crate says `kallglot_storage::conformance_suite!(open)`, where `open` is an `async fn() -> (impl Storage, impl
-//! Sized)` that gives a new, empty storage and whatever must live as long as it; each case becomes one `#[tokio::test]`.
+//! Sized)` that gives a new, empty storage and whatever must live as long as it; each case becomes one `#[tokio::test]`. With
+//! `conformance_suite!(one_test open)` they are one test, where `open` takes the case's name: for a server that is too slow to be
+//! started for each. They run one after another, since a feed that all databases of a server share may tell a thing again while
+//! somebody else writes, which the cases don't expect.
 
 // Test code, in a library only so that every backend can run it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
@@ -16,6 +19,8 @@ mod organizations;
 mod sessions;
 mod turns;
 
+use futures_util::FutureExt as _;
+
 pub use credits::*;
 pub use gate::*;
 pub use idempotency::*;
@@ -28,8 +33,43 @@ pub use turns::*;
 /// Makes one test of each case of the suite.
 #[macro_export]
 macro_rules! conformance_suite {
+    (one_test $open:path) => {
+        $crate::conformance_cases! { conformance_suite, @one_test $open, }
+    };
+    (@one_test $open:path, $($case:ident,)*) => {
+        #[tokio::test]
+        async fn every_case_of_the_suite_passes() {
+            let mut failed = Vec::new();
+            $(
+                let case = async {
+                    let (storage, _alive) = $open(stringify!($case)).await;
+                    $crate::conformance::$case(&storage).await;
+                };
+                if !$crate::conformance::passes(Box::pin(case)).await {
+                    failed.push(stringify!($case));
+                }
+            )*
+            assert!(failed.is_empty(), "these cases failed: {failed:#?}");
+        }
+    };
+    (@each $open:path, $($case:ident,)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            let (storage, _alive) = $open().await;
+            $crate::conformance::$case(&storage).await;
+        }
+    )*};
     ($open:path) => {
-        $crate::conformance_suite! { @cases $open,
+        $crate::conformance_cases! { conformance_suite, @each $open, }
+    };
+}
+
+/// Gives the names of all cases to another macro of this crate, after what that is given otherwise.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_cases {
+    ($with:ident, $($given:tt)*) => {
+        $crate::$with! { $($given)*
             an_organization_is_kept_as_it_was_made,
             organizations_are_changed_one_property_at_a_time,
             organizations_are_listed_newest_first,
@@ -96,11 +136,9 @@ macro_rules! conformance_suite {
             what_has_had_its_time_is_forgotten,
         }
     };
-    (@cases $open:path, $($case:ident,)*) => {$(
-        #[tokio::test]
-        async fn $case() {
-            let (storage, _alive) = $open().await;
-            $crate::conformance::$case(&storage).await;
-        }
-    )*};
+}
+
+/// Whether this ends without a panic, which is reported by the process's panic hook.
+pub async fn passes(case: impl Future<Output = ()>) -> bool {
+    std::panic::AssertUnwindSafe(case).catch_unwind().await.is_ok()
 }

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cluster-redis", &["core", "cluster"]),
     ("storage-sql", &["core", "storage"]),
     ("storage-sqlite", &["core", "storage", "storage-sql"]),
+    ("storage-postgres", &["core", "storage", "storage-sql"]),
     ("app", &["core", "audio", "engine", "storage", "cluster"]),
     ("http", &["core", "engine", "storage", "cluster", "app"]),
     ("client", &["core"]),

@@ -33,7 +33,7 @@ impl Asking {
     async fn ask(&mut self, storage: &impl Storage) -> Vec<GateChange> {
         let told = storage.gate_changes_since(Some(self.marker)).await.unwrap();
         assert!(!told.lost);
-        assert_eq!(told.marker > self.marker, !told.changes.is_empty());
+        assert!(told.marker >= self.marker);
         self.marker = told.marker;
         let mut changes = told.changes;
         changes.dedup();
@@ -139,10 +139,10 @@ pub async fn forgotten_changes_are_told_as_lost(storage: &impl Storage) {
     let far_away: Timestamp = "2150-01-01T00:00:00Z".parse().unwrap();
     storage.forget(far_away, 1000).await.unwrap();
     let behind = storage.gate_changes_since(Some(start)).await.unwrap();
-    assert_eq!((behind.lost, behind.marker), (true, told.marker));
+    assert!(behind.lost && behind.marker >= told.marker);
     let after = storage.gate_changes_since(Some(told.marker)).await.unwrap();
     assert_eq!((after.changes, after.lost), (vec![], false), "who has heard of them has lost nothing");
-    assert_eq!(storage.gate_changes_since(None).await.unwrap().marker, told.marker);
+    assert!(storage.gate_changes_since(None).await.unwrap().marker >= told.marker);
 
     rename("three", 12).await;
     let after = storage.gate_changes_since(Some(told.marker)).await.unwrap();

@@ -1,0 +1,131 @@
+//! The schema's versions: numbered, applied one transaction each, never changed once released.
+//!
+//! Nodes of two versions run together during an upgrade, so a schema changes in two steps, in two releases: first it grows by what the
+//! new program needs, which the old one does not see; later, when no old program runs any more, it loses what is not needed any more.
+//! Each step says up to which program it goes back ([`Migration::readable_from`]); that stands in the database too, so that an older
+//! program knows of a newer schema whether it may use it.
+//!
+//! The table `schema_migrations` has each step's number, SHA-256 and `readable_from`.
+
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::Client;
+
+use crate::OpenError;
+use crate::failure::full;
+
+/// One process at a time brings the schema forward: a number that nobody else will think of ("Kallglot").
+const LOCK: i64 = 0x4b61_6c6c_676c_6f74;
+
+/// A step from one version to the next; its place in the list is its number, from 1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Migration {
+    pub(crate) name: &'static str,
+    pub(crate) sql: &'static str,
+    /// The oldest version whose programs work with the database after this step.
+    pub(crate) readable_from: usize,
+}
+
+/// Every step, in order. Append only.
+pub(crate) const MIGRATIONS: &[Migration] =
+    &[Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql"), readable_from: 1 }];
+
+/// A step that the database has had.
+struct Applied {
+    name: String,
+    sha256: String,
+    readable_from: usize,
+}
+
+fn checksum(migration: &Migration) -> String {
+    Sha256::digest(migration.sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn refused(error: &tokio_postgres::Error) -> OpenError {
+    OpenError::Database { cause: full(error) }
+}
+
+/// The steps that the database has had, in order, which must be those that this program knows, as far as it knows any.
+async fn applied(client: &Client, migrations: &[Migration]) -> Result<Vec<Applied>, OpenError> {
+    let exists = client.query_one("SELECT to_regclass('schema_migrations') IS NOT NULL", &[]).await;
+    if !exists.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| refused(&error))? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT version, name, sha256, readable_from FROM schema_migrations ORDER BY version";
+    let rows = client.query(sql, &[]).await.map_err(|error| refused(&error))?;
+    let mut applied = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        let read = || Ok::<_, tokio_postgres::Error>((row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(3)?));
+        let (version, readable_from) = read().map_err(|error| refused(&error))?;
+        let texts = || Ok::<_, tokio_postgres::Error>((row.try_get(1)?, row.try_get(2)?));
+        let (name, sha256) = texts().map_err(|error| refused(&error))?;
+        let readable_from = usize::try_from(readable_from).unwrap_or(usize::MAX);
+        let step = Applied { name, sha256, readable_from };
+        let known = migrations.get(index).is_none_or(|known| checksum(known) == step.sha256);
+        if version != index as i64 + 1 || !known {
+            return Err(OpenError::Altered { version: index + 1 });
+        }
+        applied.push(step);
+    }
+    Ok(applied)
+}
+
+/// Whether this program can use the database as it is.
+pub(crate) async fn check(client: &Client, migrations: &[Migration]) -> Result<(), OpenError> {
+    let applied = applied(client, migrations).await?;
+    let supported = migrations.len();
+    if applied.len() < supported {
+        return Err(OpenError::Older { found: applied.len(), needed: supported });
+    }
+    match applied[supported..].iter().find(|step| step.readable_from > supported) {
+        Some(step) => Err(OpenError::Newer { found: applied.len(), supported, name: step.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The steps that the database has not had yet.
+pub(crate) async fn pending(client: &Client, migrations: &[Migration]) -> Result<Vec<String>, OpenError> {
+    let applied = applied(client, migrations).await?.len();
+    Ok(migrations.iter().skip(applied).map(|step| step.name.to_owned()).collect())
+}
+
+/// Brings the database to the last of `migrations`, if it is not there or beyond; answers with the steps that it took. Several
+/// processes may do this at once: one works, the others wait and find nothing to do.
+pub(crate) async fn migrate(client: &mut Client, migrations: &[Migration]) -> Result<Vec<String>, OpenError> {
+    // The lock goes with the connection, if not before.
+    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(|error| refused(&error))?;
+    let outcome = migrate_alone(client, migrations).await;
+    let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&LOCK]).await;
+    let steps = outcome?;
+    unlocked.map_err(|error| refused(&error))?;
+    Ok(steps)
+}
+
+async fn migrate_alone(client: &mut Client, migrations: &[Migration]) -> Result<Vec<String>, OpenError> {
+    client
+        .batch_execute(
+            "SET client_min_messages = 'warning'; SET lock_timeout = '10s'; SET synchronous_commit = 'on'; \
+             CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \
+             sha256 TEXT NOT NULL, readable_from BIGINT NOT NULL, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())",
+        )
+        .await
+        .map_err(|error| refused(&error))?;
+    let applied = applied(client, migrations).await?.len();
+    let mut steps = Vec::new();
+    for (index, migration) in migrations.iter().enumerate().skip(applied) {
+        take(client, index + 1, migration)
+            .await
+            .map_err(|error| OpenError::Step { name: migration.name.into(), cause: full(&error) })?;
+        tracing::info!(version = index + 1, name = migration.name, "the database schema was brought forward");
+        steps.push(migration.name.to_owned());
+    }
+    Ok(steps)
+}
+
+async fn take(client: &mut Client, version: usize, migration: &Migration) -> Result<(), tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(migration.sql).await?;
+    let sql = "INSERT INTO schema_migrations (version, name, sha256, readable_from) VALUES ($1, $2, $3, $4)";
+    let (version, readable_from) = (version as i64, migration.readable_from as i64);
+    transaction.execute(sql, &[&version, &migration.name, &checksum(migration), &readable_from]).await?;
+    transaction.commit().await
+}
