@@ -15,6 +15,7 @@ mod gate;
 mod idempotency;
 mod keys;
 mod log;
+mod nodes;
 mod organizations;
 mod sessions;
 mod turns;
@@ -26,6 +27,7 @@ pub use gate::*;
 pub use idempotency::*;
 pub use keys::*;
 pub use log::*;
+pub use nodes::*;
 pub use organizations::*;
 pub use sessions::*;
 pub use turns::*;
@@ -134,6 +136,15 @@ macro_rules! conformance_cases {
             events_are_read_in_parts,
             request_blocks_are_found_by_time,
             what_has_had_its_time_is_forgotten,
+            nodes_are_there_while_they_say_so,
+            a_node_with_the_url_of_another_is_its_next_life,
+            a_session_lives_where_its_first_stream_came,
+            an_ended_session_moves_nowhere,
+            two_nodes_that_settle_a_session_at_once_agree,
+            an_end_is_asked_of_the_node_that_has_the_session,
+            idle_sessions_of_other_nodes_are_left_to_them,
+            a_tenants_open_sessions_are_found_in_pages,
+            the_first_mark_is_kept,
         }
     };
 }
