@@ -19,6 +19,7 @@ use std::time::Duration;
 use kallglot_testkit::soon;
 use tokio::time::timeout;
 
+use crate::load::{Chance, variable};
 use crate::process::{Folder, Server};
 use check::{Checks, Sessions};
 use clients::Clients;
@@ -36,42 +37,6 @@ const CREDITS_PER_LIFE: u64 = 5_000;
 const EVERYTHING_EVERY: u64 = 8;
 /// Answers in a life: 2 to the power of 3 to 11, so that it is short as often as long.
 const ANSWERS_LOG2: std::ops::Range<u64> = 3..12;
-
-/// Numbers that are the same in every run with one seed (SplitMix64).
-#[derive(Clone)]
-struct Chance(u64);
-
-impl Chance {
-    fn new(parts: [u64; 3]) -> Self {
-        let mut chance = Self(0);
-        for part in parts {
-            chance = Self(chance.0 ^ part);
-            chance.0 = chance.next();
-        }
-        chance
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let n = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        n ^ (n >> 31)
-    }
-
-    /// A number below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    /// One of these, if there is any.
-    fn one<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
-        all.get(self.below(all.len() as u64) as usize)
-    }
-}
-
-fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-}
 
 /// A server that is killed before it is ready, or a moment after.
 async fn killed_while_it_starts(folder: &Folder, address: &str, after: Duration) {

@@ -10,8 +10,9 @@ use serde_json::Value;
 use tokio::time::{Duration, interval};
 
 use super::clients::{Requests, arrived_at_ms};
-use super::told::{Asked, Told, ms};
-use super::{Chance, SESSIONS_MAX, TOKEN_S};
+use super::told::{Asked, Told};
+use super::{SESSIONS_MAX, TOKEN_S};
+use crate::load::{self, Chance, is_replay, ms, text};
 use crate::process::Folder;
 
 /// How long the slot of a session that was live when the server died is kept for its client.
@@ -37,11 +38,6 @@ pub(super) type Sessions = BTreeMap<String, Stored>;
 
 /// Between when and when a session's slot lapses, in milliseconds.
 type Lapse = (i64, i64);
-
-/// A text of an object.
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer}: {object}"))
-}
 
 fn number(answer: &Answer, name: &str) -> u64 {
     answer.header(name).unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
@@ -69,24 +65,9 @@ impl Stored {
     }
 }
 
-/// What is in a list, page by page from the newest to this one.
+/// What is in a list, from the newest to this one.
 async fn list(requests: &Requests, path: &str, until: Option<&String>) -> Vec<Value> {
-    let mut found: Vec<Value> = Vec::new();
-    loop {
-        let after = found.last().map(|last| format!("&starting_after={}", text(last, "/id"))).unwrap_or_default();
-        let page = soon("a page", requests.get(&format!("{path}?limit=100{after}"))).await.unwrap();
-        assert_eq!(page.status, 200, "{}", page.text());
-        let Value::Object(mut page) = page.json() else { panic!("no page") };
-        if let Some(Value::Array(items)) = page.remove("data") {
-            found.extend(items);
-        }
-        let newer = |item: &Value| until.is_none_or(|until| text(item, "/id") > until.as_str());
-        let older = found.iter().position(|item| !newer(item));
-        found.truncate(older.unwrap_or(found.len()));
-        if page["has_more"] == false || older.is_some() {
-            return found;
-        }
-    }
+    load::list(|path| async move { soon("a page", requests.get(&path)).await.unwrap() }, path, until).await
 }
 
 impl Checks<'_> {
@@ -254,7 +235,7 @@ impl Checks<'_> {
         };
         for name in unanswered {
             let answer = requests.create(&name, true).await.unwrap();
-            let replayed = answer.header("idempotent-replayed") == Some("true");
+            let replayed = is_replay(&answer);
             if stored.contains(name.as_str()) {
                 assert!(answer.status == 201 && replayed, "{name} was done: {} {}", answer.status, answer.text());
                 self.told.count(|counts| counts.unanswered_done += 1);

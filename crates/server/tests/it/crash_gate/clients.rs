@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::CLIENTS;
 use super::told::{JOINED, Told};
-use super::{CLIENTS, Chance};
+use crate::load::{Chance, session};
 
 /// Clients of the first kinds that also open streams, one in each life.
 const JOINERS: u64 = 4;
@@ -35,12 +36,6 @@ pub(super) struct Requests {
 pub(super) fn arrived_at_ms(answer: &Answer) -> i64 {
     let id: RequestId = answer.header("x-request-id").expect("every answer has an id").parse().unwrap();
     (id.to_bits() >> 80) as i64
-}
-
-/// A session's body; its metadata say by which request it was made.
-fn session(name: &str) -> Value {
-    let metadata = json!({ "asked": name });
-    json!({ "mode": "assistive_translation", "source_language": "en", "target_language": "es", "metadata": metadata })
 }
 
 fn unexpected(what: &str, answer: &Answer) -> ! {
@@ -101,7 +96,8 @@ impl Requests {
             asked.unanswered += 1;
             asked.made.is_some()
         };
-        let answer = self.post("/v1/sessions", with_key.then_some(name), session(name)).await?;
+        let answer =
+            self.post("/v1/sessions", with_key.then_some(name), session("assistive_translation", name)).await?;
         self.told.lock().creations.get_mut(name).unwrap().unanswered -= 1;
         match (answer.status, answer.error_code().as_deref()) {
             (201, None) => {

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-use kallglot_core::Timestamp;
 use kallglot_testkit::client::{Answer, Secret};
 
-use super::Chance;
+use crate::load::{Chance, is_replay, ms};
 
 /// How the creations of sessions are called whose streams are kept open.
 pub(super) const JOINED: &str = "joined-";
@@ -123,15 +122,6 @@ fn text(answer: &Answer, pointer: &str) -> String {
     let json = answer.json();
     let found = json.pointer(pointer).and_then(|value| value.as_str());
     found.unwrap_or_else(|| panic!("no {pointer}: {json}")).to_owned()
-}
-
-fn is_replay(answer: &Answer) -> bool {
-    answer.header("idempotent-replayed") == Some("true")
-}
-
-/// Milliseconds of an RFC 3339 time.
-pub(super) fn ms(time: &str) -> i64 {
-    time.parse::<Timestamp>().unwrap().as_millisecond()
 }
 
 impl Asked {
