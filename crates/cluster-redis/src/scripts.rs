@@ -4,7 +4,7 @@
 //! tenants; it takes the time from the server; every key that it writes expires.
 
 macro_rules! scripts {
-    ($($name:ident $file:literal;)*) => {
+    ($($name:ident $($file:literal)*;)*) => {
         /// One of the scripts.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Script {
@@ -14,10 +14,13 @@ macro_rules! scripts {
         impl Script {
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// What it says, with the prelude.
+            /// What it says, with what it builds on.
             pub(crate) const fn text(self) -> &'static str {
                 match self {
-                    $(Self::$name => concat!(include_str!("lua/prelude.lua"), include_str!(concat!("lua/", $file, ".lua"))),)*
+                    $(Self::$name => concat!(
+                        include_str!("lua/prelude.lua"),
+                        $(include_str!(concat!("lua/", $file, ".lua")),)*
+                    ),)*
                 }
             }
         }
@@ -25,18 +28,18 @@ macro_rules! scripts {
 }
 
 scripts! {
-    Take "take";
-    Look "look";
-    GiveBack "give_back";
-    Count "count";
-    LeaseTake "lease_take";
-    LeaseRestore "lease_restore";
-    LeaseRenew "lease_renew";
+    Take "windows" "take";
+    Look "windows" "look";
+    GiveBack "windows" "give_back";
+    Count "windows" "count";
+    LeaseTake "leases" "lease_take";
+    LeaseRestore "leases" "lease_restore";
+    LeaseRenew "leases" "lease_renew";
     LeaseRelease "lease_release";
-    LeaseCount "lease_count";
-    Claim "claim";
-    ClaimLook "claim_look";
-    ClaimRelease "claim_release";
+    LeaseCount "leases" "lease_count";
+    Claim "claims" "claim";
+    ClaimLook "claims" "claim_look";
+    ClaimRelease "claims" "claim_release";
     Announce "announce";
 }
 

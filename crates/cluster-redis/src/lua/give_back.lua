@@ -4,12 +4,12 @@
 local now, length = now_of(ARGV[1]), tonumber(ARGV[2])
 local answer = {0}
 for i, key in ipairs(KEYS) do
-  local used, ends = window(key, now, length)
-  if used > 0 and math.abs(ends - now - tonumber(ARGV[2 + i])) < length / 2 then
+  local used, left = window(key, now, length)
+  if used > 0 and math.abs(left - tonumber(ARGV[2 + i])) < length / 2 then
     used = used - 1
-    keep(key, used, ends, now)
+    redis.call('DECR', key)
   end
   answer[2 * i] = used
-  answer[2 * i + 1] = ends - now
+  answer[2 * i + 1] = left
 end
 return answer
