@@ -228,7 +228,7 @@ async fn end_now(
     ];
     let reason = fields.one_of("reason", REASONS, EndReason::as_str)?.unwrap_or(EndReason::Completed);
     fields.finish()?;
-    let id = find(&state.app, caller.tenant(), session_id(id)?).await?.id;
+    let id = session_id(id)?;
     let session = state.app.end_session(caller.tenant(), id, reason).await?;
     Ok(EndedBody {
         id: session.id.to_string(),

@@ -1,7 +1,7 @@
 //! Settings: embedded defaults, then the file, then the environment; validated before anything starts.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use kallglot_core::api_key::ServerEnvironment;
@@ -35,6 +35,12 @@ pub(crate) struct Config {
     pub(crate) keys_cached_max: usize,
     pub(crate) worker_threads: usize,
     pub(crate) shutdown_max_s: u32,
+    pub(crate) database_url: Hidden,
+    pub(crate) redis_url: Hidden,
+    pub(crate) database_connections_max: u32,
+    pub(crate) node_url: String,
+    secrets_dir: PathBuf,
+    pub(crate) drain_s: u32,
     pub(crate) log: LogConfig,
     pub(crate) traces: TraceConfig,
     pub(crate) session: SessionConfig,
@@ -43,6 +49,24 @@ pub(crate) struct Config {
     pub(crate) endpointing: EndpointingConfig,
     pub(crate) classic: ClassicSettings,
     pub(crate) openai: OpenAiSettings,
+}
+
+/// A text that may hold a password and is therefore not shown.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Hidden(String);
+
+impl Hidden {
+    /// The text.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "…" })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -164,6 +188,16 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether this is one of several nodes.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.database_url.0.is_empty()
+    }
+
+    /// The folder of the secrets.
+    pub(crate) fn secrets_dir(&self, data_dir: &Path) -> PathBuf {
+        if self.secrets_dir.as_os_str().is_empty() { data_dir.join("secrets") } else { self.secrets_dir.clone() }
+    }
+
     /// Which keys are let in.
     pub(crate) fn environment(&self) -> ServerEnvironment {
         ServerEnvironment::parse(&self.environment).unwrap_or(ServerEnvironment::Any)
@@ -196,6 +230,27 @@ impl Config {
                 return wrong(key, &value, &format!("{least} to {most}"));
             }
         }
+        for (key, url, schemes, example) in [
+            (
+                "database_url",
+                &self.database_url,
+                ["postgres://", "postgresql://"],
+                "postgres://user:password@host/database",
+            ),
+            ("redis_url", &self.redis_url, ["redis://", "rediss://"], "redis://:password@host:6379"),
+        ] {
+            // The text itself may hold a password and is not repeated.
+            if !url.0.is_empty() && !schemes.iter().any(|scheme| url.0.starts_with(scheme)) {
+                return Err(ConfigError(format!("`{key}` must be empty or look like {example}.")));
+            }
+        }
+        if self.database_url.0.is_empty() != self.redis_url.0.is_empty() {
+            let text = "`database_url` and `redis_url` go together: set both for several nodes, or neither for one that runs alone.";
+            return Err(ConfigError(text.into()));
+        }
+        if !self.node_url.is_empty() && !self.node_url.starts_with("http://") {
+            return wrong("node_url", &self.node_url, "empty or an http:// address that the other nodes reach");
+        }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             return wrong("log.format", &self.log.format, "\"text\" or \"json\"");
         }
@@ -216,6 +271,8 @@ impl Config {
         }
         for (key, value, least, most) in [
             ("shutdown_max_s", self.shutdown_max_s, 1, 600),
+            ("database_connections_max", self.database_connections_max, 2, 1000),
+            ("drain_s", self.drain_s, 0, 600),
             ("session.idle_s", self.session.idle_s, 10, 86_400),
             ("stream.ping_every_s", self.stream.ping_every_s, 1, 3_600),
             ("stream.idle_s", self.stream.idle_s, 2, 7_200),

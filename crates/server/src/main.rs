@@ -1,5 +1,6 @@
 //! `kallglot`: the command line (contract section 14).
 
+mod backends;
 mod call;
 mod command;
 mod config;
@@ -154,7 +155,10 @@ async fn run(common: Common, command: Command, config: Option<Config>) -> ExitCo
             };
             serve::run(&config, &common.data_dir).await.map_err(|error| error.to_string())
         }
-        command => on_database(command, &common).await,
+        command => {
+            let Some(config) = config else { return ExitCode::FAILURE };
+            on_database(command, &common, &config).await
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -162,10 +166,11 @@ async fn run(common: Common, command: Command, config: Option<Config>) -> ExitCo
     }
 }
 
-/// The commands that work on the data folder, whether a server runs on it or not.
-async fn on_database(command: Command, common: &Common) -> Result<(), String> {
-    let storage = serve::open(&common.data_dir).await.map_err(|error| error.to_string())?;
-    let peppers = peppers(&common.data_dir).map_err(|error| error.to_string())?;
+/// The commands that work on the database, whether a server runs on it or not.
+async fn on_database(command: Command, common: &Common, config: &Config) -> Result<(), String> {
+    let storage = backends::storage(config, &common.data_dir).await.map_err(|error| error.to_string())?;
+    let secrets_dir = config.secrets_dir(&common.data_dir);
+    let peppers = peppers(&secrets_dir).map_err(|error| error.to_string())?;
     let mut out = std::io::stdout();
     let mut context = Context {
         storage: storage.as_ref(),
@@ -179,7 +184,7 @@ async fn on_database(command: Command, common: &Common) -> Result<(), String> {
         Command::Org(args) => org::run(args, &mut context).await,
         Command::Key(args) => key::run(args, &mut context).await,
         Command::Request(args) => request::run(args, &mut context).await,
-        Command::Pepper(args) => pepper::run(args, &common.data_dir, &mut context).await,
+        Command::Pepper(args) => pepper::run(args, &secrets_dir, &mut context).await,
         _ => Ok(()),
     };
     let closed = storage.close().await;

@@ -56,20 +56,20 @@ struct Retire {
     force: bool,
 }
 
-/// Runs the command on the peppers of `data_dir`.
+/// Runs the command on the peppers in `secrets_dir`.
 ///
 /// # Errors
 /// See [`CommandError`]; nothing was changed then.
-pub(crate) async fn run(args: PepperArgs, data_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(args: PepperArgs, secrets_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandError> {
     match args.command {
-        PepperCommand::Rotate => rotate(data_dir, context),
-        PepperCommand::Show => show(data_dir, context).await,
-        PepperCommand::Retire(args) => retire(&args, data_dir, context).await,
+        PepperCommand::Rotate => rotate(secrets_dir, context),
+        PepperCommand::Show => show(secrets_dir, context).await,
+        PepperCommand::Retire(args) => retire(&args, secrets_dir, context).await,
     }
 }
 
-fn rotate(data_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandError> {
-    let mut file = PepperFile::open(data_dir)?;
+fn rotate(secrets_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandError> {
+    let mut file = PepperFile::open(secrets_dir)?;
     if file.is_full() {
         let there = file.infos().len();
         let message = format!(
@@ -109,8 +109,8 @@ async fn count(infos: Vec<PepperInfo>, context: &Context<'_>) -> Result<Counted,
     Ok(Counted { kept, lost: counts })
 }
 
-async fn show(data_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandError> {
-    let Counted { kept, lost } = count(pepper_infos(data_dir)?, context).await?;
+async fn show(secrets_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandError> {
+    let Counted { kept, lost } = count(pepper_infos(secrets_dir)?, context).await?;
     let (mut rows, mut data) = (Vec::new(), Vec::<Value>::new());
     for (index, (info, secrets)) in kept.iter().enumerate() {
         let made = rfc3339_if_any(info.made_at);
@@ -154,9 +154,9 @@ async fn show(data_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandE
     context.print(&json!({"object": "list", "data": data}), &text)
 }
 
-async fn retire(args: &Retire, data_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandError> {
+async fn retire(args: &Retire, secrets_dir: &Path, context: &mut Context<'_>) -> Result<(), CommandError> {
     // Nobody else changes the file between the counting and the dropping.
-    let file = PepperFile::open(data_dir)?;
+    let file = PepperFile::open(secrets_dir)?;
     let path = file.path();
     let infos = file.infos();
     let kept = count(infos, context).await?.kept;
@@ -339,7 +339,7 @@ mod tests {
         {
             for json in [false, true] {
                 printed += &shell.run(json, words).await.unwrap_or_else(|error| error);
-                let file = std::fs::read_to_string(shell.folder.path().join("secrets/pepper")).unwrap();
+                let file = std::fs::read_to_string(shell.folder.path().join("pepper")).unwrap();
                 for word in file.split_ascii_whitespace().filter(|word| word.len() == 64) {
                     assert!(!printed.contains(word), "{printed}");
                 }

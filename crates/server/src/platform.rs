@@ -77,12 +77,11 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> SecretError {
     move |source| SecretError::Io { path, source }
 }
 
-/// The secret `name` of the data folder: 32 bytes as hexadecimal digits in a file that only its owner may read, made when missing.
+/// The secret `name` in this folder: 32 bytes as hexadecimal digits in a file that only its owner may read, made when missing.
 /// Two processes that start at once get the same one.
-pub(crate) fn secret(data_dir: &Path, name: &str) -> Result<[u8; 32], SecretError> {
-    let folder = data_dir.join("secrets");
+pub(crate) fn secret(folder: &Path, name: &str) -> Result<[u8; 32], SecretError> {
     let path = folder.join(name);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
     if !path.exists() {
         let mut bytes = [0; 32];
         SystemRandom.fill(&mut bytes);
@@ -92,7 +91,7 @@ pub(crate) fn secret(data_dir: &Path, name: &str) -> Result<[u8; 32], SecretErro
         let linked = fs::hard_link(&temporary, &path);
         fs::remove_file(&temporary).map_err(failed(&temporary))?;
         match linked {
-            Ok(()) => File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed(&folder))?,
+            Ok(()) => File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed(&path)(error)),
         }
@@ -134,16 +133,16 @@ mod tests {
         let first = secret(folder.path(), "pepper").unwrap();
         assert_eq!(secret(folder.path(), "pepper").unwrap(), first);
         assert_ne!(secret(folder.path(), "other").unwrap(), first);
-        let mode = fs::metadata(folder.path().join("secrets/pepper")).unwrap().permissions().mode();
+        let mode = fs::metadata(folder.path().join("pepper")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path().join("secrets")).unwrap().count(), 2, "no temporary file is left");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
     }
 
     #[test]
     fn a_damaged_secret_is_refused_rather_than_replaced() {
         let folder = tempfile::tempdir().unwrap();
         secret(folder.path(), "pepper").unwrap();
-        fs::write(folder.path().join("secrets/pepper"), "zz").unwrap();
+        fs::write(folder.path().join("pepper"), "zz").unwrap();
         assert!(matches!(secret(folder.path(), "pepper"), Err(SecretError::Damaged { .. })));
     }
 }

@@ -1,39 +1,74 @@
 //! `kallglot serve`: wires everything together, runs until it is told to stop, and stops without loss.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
 
-use kallglot_app::live::Hub;
 use kallglot_app::live::hub::LiveDependencies;
+use kallglot_app::live::{Hub, Spool};
+use kallglot_app::node::ThisNode;
 use kallglot_app::seal::Seal;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
-use kallglot_cluster::memory::Memory;
 use kallglot_core::api_key::Peppers;
+use kallglot_core::clock::Clock as _;
+use kallglot_core::id::NodeId;
 use kallglot_core::stream_token::StreamTokenSecret;
 use kallglot_engine::EngineError;
 use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
 use kallglot_storage::{Storage, StorageError};
-use kallglot_storage_sqlite::{OpenError, SqliteStorage};
+use kallglot_storage_sqlite::OpenError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::platform::{SecretError, SystemClock, SystemRandom, peppers, secret};
-use crate::{engines, telemetry};
+use crate::{backends, engines, telemetry};
 
 /// How often the peppers' file is looked at. The contract allows 1 s (section 14).
 const PEPPERS_EVERY: Duration = Duration::from_millis(250);
 
+/// How long a server waits for the one before it to leave the data folder.
+const PREDECESSOR_MAX: Duration = Duration::from_secs(30);
+
 /// Why the server can't start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// The database.
+    /// The data folder's database.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// PostgreSQL.
+    #[error(transparent)]
+    Postgres(#[from] kallglot_storage_postgres::OpenError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] kallglot_cluster_redis::InvalidConfig),
+    /// Another server works on the data folder.
+    #[error("another server runs on {}: stop it, or name another folder with --data-dir", .0.display())]
+    Taken(PathBuf),
+    /// The data folder can't be used.
+    #[error("can't use {}: {source}", path.display())]
+    Folder {
+        /// Which file or folder of it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// This node has another secret than the others.
+    #[error(
+        "this node's secret `{name}` is not the one that the other nodes use: give every node the same files in `secrets_dir`"
+    )]
+    OtherSecret {
+        /// Which.
+        name: String,
+    },
+    /// Nobody could reach this node.
+    #[error("other nodes can't reach this one at {0}: set `node_url` to an address that they can, or listen on one")]
+    Unreachable(SocketAddr),
     /// A secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -66,6 +101,8 @@ pub(crate) struct Running {
     tasks: TaskTracker,
     stop: CancellationToken,
     shutdown_max: Duration,
+    /// Held as long as the data folder is this server's.
+    _lock: File,
 }
 
 impl Running {
@@ -86,6 +123,9 @@ impl Running {
         if tokio::time::timeout(self.shutdown_max, self.tasks.wait()).await.is_err() {
             tracing::warn!("the shutdown took too long; what was left is cut off");
         }
+        if let Err(error) = self.app.leave().await {
+            tracing::warn!(%error, "the other nodes were not told that this one stops; they will notice");
+        }
         if let Err(error) = self.app.store_what_waits().await {
             tracing::error!(%error, "the last requests could not be logged");
         }
@@ -93,24 +133,59 @@ impl Running {
     }
 }
 
-/// Opens the data folder's database.
-pub(crate) async fn open(data_dir: &Path) -> Result<Arc<dyn Storage>, StartError> {
-    let folder: PathBuf = data_dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || SqliteStorage::open(&folder)).await;
-    match opened {
-        Ok(storage) => Ok(Arc::new(storage?)),
-        Err(_) => Err(StartError::Storage(StorageError::Internal { cause: "opening the database failed".into() })),
+/// Makes the data folder this server's: two on one would each count for themselves and write into the same spool.
+async fn take_folder(data_dir: &Path) -> Result<File, StartError> {
+    let path = data_dir.join("serve.lock");
+    let failed = |source| StartError::Folder { path: path.clone(), source };
+    std::fs::create_dir_all(data_dir).map_err(failed)?;
+    let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+    let deadline = tokio::time::Instant::now() + PREDECESSOR_MAX;
+    let mut told = false;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Err(TryLockError::WouldBlock) if tokio::time::Instant::now() >= deadline => {
+                return Err(StartError::Taken(data_dir.to_owned()));
+            }
+            Err(TryLockError::WouldBlock) => {
+                if !told {
+                    tracing::info!(data_dir = %data_dir.display(), "waiting for another server to leave the data folder");
+                }
+                told = true;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
+}
+
+/// Which process this is.
+fn this_node(config: &Config, address: SocketAddr, id: NodeId, nodes: Arc<AtomicU32>) -> Result<ThisNode, StartError> {
+    if !config.is_shared() {
+        return Ok(ThisNode::alone(id));
+    }
+    let url = match config.node_url.trim_end_matches('/') {
+        "" if address.ip().is_unspecified() => return Err(StartError::Unreachable(address)),
+        "" => format!("http://{address}"),
+        url => url.to_owned(),
+    };
+    Ok(ThisNode::shared(id, url, env!("CARGO_PKG_VERSION").into(), nodes))
 }
 
 /// Starts a server on `config.listen` with its data in `data_dir`.
 pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, StartError> {
-    let storage = open(data_dir).await?;
+    let lock = take_folder(data_dir).await?;
+    let storage = backends::storage(config, data_dir).await?;
+    let secrets_dir = config.secrets_dir(data_dir);
     // Before they are read: a rotation in between is noticed.
-    let peppers_modified = peppers_modified(data_dir);
-    let peppers = peppers(data_dir)?;
-    let seal = Seal::new(secret(data_dir, "answers")?);
-    let stream_token_secret = StreamTokenSecret::new(secret(data_dir, "stream-token")?);
+    let peppers_modified = peppers_modified(&secrets_dir);
+    let peppers = peppers(&secrets_dir)?;
+    let (answers, stream_token) = (secret(&secrets_dir, "answers")?, secret(&secrets_dir, "stream-token")?);
+    if config.is_shared() {
+        backends::check_secrets(storage.as_ref(), &[("answers", answers), ("stream-token", stream_token)]).await?;
+    }
+    let seal = Seal::new(answers);
+    let stream_token_secret = StreamTokenSecret::new(stream_token);
     let engines = engines::start(config)?;
     let listener = TcpListener::bind(config.listen)
         .await
@@ -124,13 +199,19 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let cluster = Arc::new(Memory::default());
+    let nodes = Arc::new(AtomicU32::new(1));
+    let cluster = backends::cluster(config, Arc::clone(&nodes)).await?;
+    let node = this_node(config, address, NodeId::new(clock.now(), random.as_ref()), nodes)?;
+    let folder = data_dir.join("spool");
+    let spool = Spool::open(&folder).map_err(|source| StartError::Folder { path: folder, source })?;
     let live = LiveDependencies {
         storage: Arc::clone(&storage),
-        cluster: cluster.clone(),
+        cluster: Arc::clone(&cluster),
         clock: clock.clone(),
         random: random.clone(),
         engines: engines.clone(),
+        spool: spool.clone(),
+        node: node.id,
     };
     let app = Arc::new(App::new(Parts {
         config: AppConfig {
@@ -149,10 +230,15 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         seal,
         engines,
         hub: Hub::new(live, tasks.clone(), stop.clone()),
+        spool,
+        node,
     }));
-    app.restore_slots().await?;
+    // Counters that are shared outlive this process; those that have forgotten are told when they say so.
+    if !config.is_shared() {
+        app.restore_slots().await?;
+    }
     upkeep::start(&app, &tasks, &stop);
-    tasks.spawn(watch_peppers(Arc::clone(&app), data_dir.to_owned(), peppers_modified, stop.clone()));
+    tasks.spawn(watch_peppers(Arc::clone(&app), secrets_dir, peppers_modified, stop.clone()));
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     let state = HttpState::new(Shared {
         app: Arc::clone(&app),
@@ -173,26 +259,26 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
     });
     let serving = ServeConfig { connections_max: config.connections_max, ..ServeConfig::default() };
     tasks.spawn(kallglot_http::serve(listener, state, serving));
-    Ok(Running { address, storage, app, tasks, stop, shutdown_max: seconds(config.shutdown_max_s) })
+    Ok(Running { address, storage, app, tasks, stop, shutdown_max: seconds(config.shutdown_max_s), _lock: lock })
 }
 
 /// When the peppers' file was last changed.
-fn peppers_modified(data_dir: &Path) -> Option<SystemTime> {
-    std::fs::metadata(data_dir.join("secrets").join("pepper")).and_then(|file| file.modified()).ok()
+fn peppers_modified(secrets_dir: &Path) -> Option<SystemTime> {
+    std::fs::metadata(secrets_dir.join("pepper")).and_then(|file| file.modified()).ok()
 }
 
 /// Takes over the peppers when their file changes: the command line has rotated them.
-async fn watch_peppers(app: Arc<App>, data_dir: PathBuf, mut seen: Option<SystemTime>, stop: CancellationToken) {
+async fn watch_peppers(app: Arc<App>, secrets_dir: PathBuf, mut seen: Option<SystemTime>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PEPPERS_EVERY) => {}
             () = stop.cancelled() => return,
         }
-        let now = peppers_modified(&data_dir);
+        let now = peppers_modified(&secrets_dir);
         if now == seen {
             continue;
         }
-        match peppers(&data_dir) {
+        match peppers(&secrets_dir) {
             Ok(peppers) => {
                 tracing::info!(newest = peppers.newest().number(), "the pepper was rotated");
                 app.set_peppers(peppers);
@@ -208,6 +294,18 @@ pub(crate) async fn run(config: &Config, data_dir: &Path) -> Result<(), StartErr
     let running = start(config, data_dir).await?;
     tracing::info!(address = %running.address, data_dir = %data_dir.display(), "kallglot listens");
     wait_for_signal().await;
+    if config.drain_s > 0 {
+        tracing::info!(
+            seconds = config.drain_s,
+            "draining: no longer ready, clients should go elsewhere; a second signal stops at once"
+        );
+        running.app.node.drain();
+        let drained = tokio::time::sleep(Duration::from_secs(config.drain_s.into()));
+        tokio::select! {
+            () = drained => {}
+            () = wait_for_signal() => {}
+        }
+    }
     tracing::info!("stopping: streams are told, what is being said becomes text");
     running.shutdown().await?;
     tracing::info!("stopped");

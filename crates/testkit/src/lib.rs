@@ -12,6 +12,7 @@
 //! # }
 //! ```
 
+pub mod backing;
 mod call;
 mod fakes;
 mod server;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use kallglot_app::live::hub::LiveDependencies;
@@ -11,7 +12,6 @@ use kallglot_app::node::ThisNode;
 use kallglot_app::seal::Seal;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
 use kallglot_client::Client;
-use kallglot_cluster::memory::Memory;
 use kallglot_core::api_key::{ApiKey, Pepper, Peppers, Secret, ServerEnvironment};
 use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock;
@@ -29,12 +29,11 @@ use kallglot_engine::router::EngineRouter;
 use kallglot_engine::scripted::{self, Script};
 use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
 use kallglot_storage::Storage;
-use kallglot_storage_sqlite::SqliteStorage;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backing::Backing;
 use crate::fakes::{FakeClock, FakeRandom};
 use crate::soon;
 
@@ -97,8 +96,12 @@ impl ServerBuilder {
 
     /// Starts it.
     pub async fn start(self) -> TestServer {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        TestServer::launch(self, folder, Arc::new(FakeClock::default()), 1).await
+        self.start_on(Backing::of_environment().await, Arc::new(FakeClock::default()), 1).await
+    }
+
+    /// Starts it on something, with a clock that it may share. Nodes that share a database have different `seed`s.
+    pub async fn start_on(self, backing: Backing, clock: Arc<FakeClock>, seed: u64) -> TestServer {
+        TestServer::launch(self, backing, clock, seed).await
     }
 }
 
@@ -111,7 +114,7 @@ pub struct TestServer {
     /// Where it listens.
     pub address: SocketAddr,
     builder: ServerBuilder,
-    folder: TempDir,
+    backing: Backing,
     tasks: TaskTracker,
     stop: CancellationToken,
     starts: u64,
@@ -129,8 +132,8 @@ impl TestServer {
         ServerBuilder::default().start().await
     }
 
-    async fn launch(builder: ServerBuilder, folder: TempDir, clock: Arc<FakeClock>, starts: u64) -> Self {
-        let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::open(folder.path()).expect("a database"));
+    async fn launch(builder: ServerBuilder, backing: Backing, clock: Arc<FakeClock>, starts: u64) -> Self {
+        let storage = backing.storage().await;
         let random = Arc::new(FakeRandom::new(starts));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let engines = match &builder.engines {
@@ -142,17 +145,22 @@ impl TestServer {
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let cluster = Arc::new(Memory::default());
-        let spool = Spool::open(&folder.path().join("spool")).expect("a spool");
-        let node = NodeId::new(clock.now(), random.as_ref());
+        let nodes = Arc::new(AtomicU32::new(1));
+        let cluster = backing.cluster(Arc::clone(&nodes)).await;
+        let spool = Spool::open(&backing.folder.path().join("spool")).expect("a spool");
+        let id = NodeId::new(clock.now(), random.as_ref());
+        let node = match &backing.shared {
+            None => ThisNode::alone(id),
+            Some(_) => ThisNode::shared(id, format!("http://{address}"), "test".into(), nodes),
+        };
         let live = LiveDependencies {
             storage: Arc::clone(&storage),
-            cluster: cluster.clone(),
+            cluster: Arc::clone(&cluster),
             clock: clock.clone(),
             random: random.clone(),
             engines: engines.clone(),
             spool: spool.clone(),
-            node,
+            node: node.id,
         };
         let app = Arc::new(App::new(Parts {
             config: AppConfig {
@@ -170,9 +178,11 @@ impl TestServer {
             engines,
             hub: Hub::new(live, tasks.clone(), stop.clone()),
             spool,
-            node: ThisNode::alone(node),
+            node,
         }));
-        app.restore_slots().await.expect("the slots of open sessions");
+        if backing.shared.is_none() {
+            app.restore_slots().await.expect("the slots of open sessions");
+        }
         upkeep::start(&app, &tasks, &stop);
         let state = HttpState::new(Shared {
             app: Arc::clone(&app),
@@ -184,7 +194,7 @@ impl TestServer {
             join_trace: None,
         });
         tasks.spawn(kallglot_http::serve(listener, state, ServeConfig::default()));
-        Self { app, clock, address, builder, folder, tasks, stop, starts }
+        Self { app, clock, address, builder, backing, tasks, stop, starts }
     }
 
     /// `http://` and its address.
@@ -287,8 +297,8 @@ impl TestServer {
     }
 
     /// The database as another process (the command line) sees it.
-    pub fn another_process(&self) -> Arc<dyn Storage> {
-        Arc::new(SqliteStorage::open(self.folder.path()).expect("a database"))
+    pub async fn another_process(&self) -> Arc<dyn Storage> {
+        self.backing.storage().await
     }
 
     /// Stops it as SIGTERM does.
@@ -296,6 +306,7 @@ impl TestServer {
         self.stop.cancel();
         self.tasks.close();
         soon("the server stops", self.tasks.wait()).await;
+        self.app.leave().await.expect("the others are told");
         self.app.store_what_waits().await.expect("what waits is stored");
         self.app.storage.close().await.expect("the database closes");
     }
@@ -303,8 +314,8 @@ impl TestServer {
     /// Stops it and starts it again on the same data, on another port.
     pub async fn restart(self) -> Self {
         self.stop().await;
-        let Self { builder, folder, clock, starts, .. } = self;
-        Self::launch(builder, folder, clock, starts + 1).await
+        let Self { builder, backing, clock, starts, .. } = self;
+        Self::launch(builder, backing, clock, starts + 1).await
     }
 
     /// Stops it, and makes sure that nothing is left running.

@@ -108,7 +108,7 @@ async fn refusals_are_not_kept() {
     );
     assert_eq!(outcome(&client.get("/v1/idempotency_keys/a").await.unwrap()), (404, "not_found".into()));
     let one = std::num::NonZeroU32::MIN;
-    let outside = server.another_process();
+    let outside = server.another_process().await;
     outside.grant_credits(organization.id, one, &server.change()).await.unwrap();
     assert_eq!(outcome(&post(&client, "/v1/sessions", "a", new_session()).await).0, 201);
     outside.close().await.unwrap();

@@ -314,7 +314,7 @@ async fn changes_by_the_command_line_reach_a_key_in_use() {
     let (id, secret) = server.key_with(&organization, Environment::Live, |_| {}).await;
     let client = server.client_with(&secret);
     assert_eq!(client.get("/v1/sessions").await.unwrap().status, 200);
-    let outside = server.another_process();
+    let outside = server.another_process().await;
     let tenant = kallglot_core::session::Tenant { organization: organization.id, environment: Environment::Live };
     outside.revoke_key(tenant, id, false, &server.change()).await.unwrap();
     kallglot_testkit::soon("the revocation takes effect", async {

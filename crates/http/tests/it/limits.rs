@@ -10,11 +10,11 @@ use kallglot_testkit::client::{Answer, Body, Client};
 use kallglot_testkit::{Organization, TestServer, soon};
 use serde_json::json;
 
-fn new_session() -> serde_json::Value {
+pub(crate) fn new_session() -> serde_json::Value {
     json!({ "mode": "bidirectional_translation", "source_language": "en", "target_language": "es" })
 }
 
-fn outcome(answer: &Answer) -> String {
+pub(crate) fn outcome(answer: &Answer) -> String {
     format!("{} {}", answer.status, answer.error_code().unwrap_or_default())
 }
 
@@ -24,7 +24,7 @@ fn number(answer: &Answer, name: &str) -> i64 {
 }
 
 /// Runs `each` once per client, all at once; how often each outcome came.
-async fn at_once<F>(clients: usize, each: impl Fn(usize) -> F) -> BTreeMap<String, usize>
+pub(crate) async fn at_once<F>(clients: usize, each: impl Fn(usize) -> F) -> BTreeMap<String, usize>
 where
     F: Future<Output = Vec<String>> + Send + 'static,
 {
@@ -38,7 +38,7 @@ where
     outcomes
 }
 
-async fn with_limits(server: &TestServer, credits: u32, requests: u32, sessions: u32) -> Organization {
+pub(crate) async fn with_limits(server: &TestServer, credits: u32, requests: u32, sessions: u32) -> Organization {
     let overrides = LimitOverrides {
         requests_per_minute_max: Some(requests),
         concurrent_sessions_max: Some(sessions),

@@ -358,7 +358,7 @@ async fn revoking_a_key_can_close_the_streams_of_its_sessions() {
     let mut other = Call::start(&server.client(&organization, Environment::Live).await).await;
     // As the command line does it: another process on the same database.
     let tenant = Tenant { organization: organization.id, environment: Environment::Live };
-    let outside = server.another_process();
+    let outside = server.another_process().await;
     outside.revoke_key(tenant, key, true, &server.change()).await.unwrap();
     let closed = soon("a close", call.stream.wait_closed()).await;
     assert_eq!(closed.code, Some(4401));

@@ -32,33 +32,33 @@ pub(crate) struct PepperInfo {
 }
 
 /// The peppers of the data folder, made when missing.
-pub(crate) fn peppers(data_dir: &Path) -> Result<Peppers, SecretError> {
-    let mut peppers = read(data_dir)?.into_iter().map(|line| Pepper::new(line.info.number, line.bytes));
-    let newest = peppers.next().ok_or_else(|| damaged(data_dir))?;
+pub(crate) fn peppers(secrets_dir: &Path) -> Result<Peppers, SecretError> {
+    let mut peppers = read(secrets_dir)?.into_iter().map(|line| Pepper::new(line.info.number, line.bytes));
+    let newest = peppers.next().ok_or_else(|| damaged(secrets_dir))?;
     Ok(Peppers::new(newest, peppers.collect()))
 }
 
 /// What may be told of the peppers of the data folder, the newest first.
-pub(crate) fn pepper_infos(data_dir: &Path) -> Result<Vec<PepperInfo>, SecretError> {
-    Ok(read(data_dir)?.into_iter().map(|line| line.info).collect())
+pub(crate) fn pepper_infos(secrets_dir: &Path) -> Result<Vec<PepperInfo>, SecretError> {
+    Ok(read(secrets_dir)?.into_iter().map(|line| line.info).collect())
 }
 
-fn path(data_dir: &Path) -> PathBuf {
-    data_dir.join("secrets").join("pepper")
+fn path(secrets_dir: &Path) -> PathBuf {
+    secrets_dir.join("pepper")
 }
 
-fn damaged(data_dir: &Path) -> SecretError {
-    SecretError::Damaged { path: path(data_dir).display().to_string() }
+fn damaged(secrets_dir: &Path) -> SecretError {
+    SecretError::Damaged { path: path(secrets_dir).display().to_string() }
 }
 
 /// The lines of the file, the newest first; at least one.
-fn read(data_dir: &Path) -> Result<Vec<Line>, SecretError> {
-    let path = path(data_dir);
+fn read(secrets_dir: &Path) -> Result<Vec<Line>, SecretError> {
+    let path = path(secrets_dir);
     if !path.exists() {
-        secret(data_dir, "pepper")?;
+        secret(secrets_dir, "pepper")?;
     }
     let text = fs::read_to_string(&path).map_err(failed(&path))?;
-    read_lines(&text).ok_or_else(|| damaged(data_dir))
+    read_lines(&text).ok_or_else(|| damaged(secrets_dir))
 }
 
 fn read_lines(text: &str) -> Option<Vec<Line>> {
@@ -83,7 +83,7 @@ fn read_line(line: &str) -> Option<Line> {
 
 /// The file while it is being changed: nobody else changes it as long as this lives.
 pub(crate) struct PepperFile {
-    data_dir: PathBuf,
+    secrets_dir: PathBuf,
     lines: Vec<Line>,
     folder: File,
 }
@@ -93,22 +93,21 @@ impl PepperFile {
     ///
     /// # Errors
     /// [`SecretError`]; `Busy` when it is open already.
-    pub(crate) fn open(data_dir: &Path) -> Result<Self, SecretError> {
+    pub(crate) fn open(secrets_dir: &Path) -> Result<Self, SecretError> {
         // Makes the folder, too.
-        read(data_dir)?;
-        let place = data_dir.join("secrets");
+        read(secrets_dir)?;
         // The folder is locked, not the file: the file is another one after each change.
-        let folder = File::open(&place).map_err(failed(&place))?;
+        let folder = File::open(secrets_dir).map_err(failed(secrets_dir))?;
         folder.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => SecretError::Busy { path: path(data_dir).display().to_string() },
-            TryLockError::Error(source) => failed(&place)(source),
+            TryLockError::WouldBlock => SecretError::Busy { path: path(secrets_dir).display().to_string() },
+            TryLockError::Error(source) => failed(secrets_dir)(source),
         })?;
-        Ok(Self { data_dir: data_dir.to_owned(), lines: read(data_dir)?, folder })
+        Ok(Self { secrets_dir: secrets_dir.to_owned(), lines: read(secrets_dir)?, folder })
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> PathBuf {
-        path(&self.data_dir)
+        path(&self.secrets_dir)
     }
 
     /// The peppers in it, the newest first; at least one.
@@ -127,7 +126,7 @@ impl PepperFile {
     /// [`SecretError`]; the file is as it was, unless it was the folder that could not be put on disk.
     pub(crate) fn add(&mut self, now: Timestamp, random: &dyn RandomSource) -> Result<PepperInfo, SecretError> {
         let newest = self.lines.first().map_or(0, |line| line.info.number);
-        let number = newest.checked_add(1).ok_or_else(|| damaged(&self.data_dir))?;
+        let number = newest.checked_add(1).ok_or_else(|| damaged(&self.secrets_dir))?;
         let made_at = Some(Timestamp::from_second(now.as_second()).unwrap_or(now));
         let info = PepperInfo { number, made_at };
         self.lines.insert(0, Line { info, bytes: random::bytes(random) });
@@ -214,9 +213,9 @@ mod tests {
     fn only_its_owner_reads_it_and_nothing_else_is_left() {
         let folder = tempfile::tempdir().unwrap();
         PepperFile::open(folder.path()).unwrap().add(at(100), &SystemRandom).unwrap();
-        let file = folder.path().join("secrets/pepper");
+        let file = folder.path().join("pepper");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path().join("secrets")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
@@ -234,7 +233,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = PepperFile::open(folder.path()).unwrap();
         // Where the new file should be written there is a folder: also root can't write there.
-        fs::create_dir(folder.path().join("secrets/.pepper.new")).unwrap();
+        fs::create_dir(folder.path().join(".pepper.new")).unwrap();
         assert!(matches!(file.add(at(100), &SystemRandom), Err(SecretError::Io { .. })));
         assert_eq!(file.infos().len(), 1);
         assert_eq!(numbers(&peppers(folder.path()).unwrap()), [1]);

@@ -1,0 +1,59 @@
+//! The database and the counters, as the settings say: SQLite and memory for a server that runs alone, PostgreSQL and Redis for several
+//! nodes. The only place that names them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use kallglot_cluster::Cluster;
+use kallglot_cluster::fallback::Fallback;
+use kallglot_cluster::memory::Memory;
+use kallglot_cluster_redis::{RedisCluster, RedisConfig};
+use kallglot_storage::{Storage, StorageError};
+use kallglot_storage_postgres::PostgresStorage;
+use kallglot_storage_sqlite::SqliteStorage;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+use crate::serve::StartError;
+
+/// Opens the database: PostgreSQL if the settings name one, else the data folder's.
+pub(crate) async fn storage(config: &Config, data_dir: &Path) -> Result<Arc<dyn Storage>, StartError> {
+    if config.is_shared() {
+        let postgres = kallglot_storage_postgres::Config {
+            url: config.database_url.expose().to_owned(),
+            connections_max: config.database_connections_max,
+        };
+        return Ok(Arc::new(PostgresStorage::open(&postgres).await?));
+    }
+    Ok(Arc::new(sqlite(data_dir).await?))
+}
+
+/// Opens the data folder's database.
+pub(crate) async fn sqlite(data_dir: &Path) -> Result<SqliteStorage, StartError> {
+    let folder = data_dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || SqliteStorage::open(&folder)).await;
+    let lost = |_| StorageError::Internal { cause: "opening the database failed".into() };
+    Ok(opened.map_err(lost)??)
+}
+
+/// What nodes share that is not in the database. `nodes` says how many there are, for when each has to count its share.
+pub(crate) async fn cluster(config: &Config, nodes: Arc<AtomicU32>) -> Result<Arc<dyn Cluster>, StartError> {
+    if !config.is_shared() {
+        return Ok(Arc::new(Memory::default()));
+    }
+    let redis = RedisCluster::connect(RedisConfig::new(config.redis_url.expose())).await?;
+    Ok(Arc::new(Fallback::new(Arc::new(redis), nodes)))
+}
+
+/// Makes sure that this node's secrets are those of the others: with other ones, keys and stream tokens would work on some nodes only.
+pub(crate) async fn check_secrets(storage: &dyn Storage, secrets: &[(&str, [u8; 32])]) -> Result<(), StartError> {
+    for (name, secret) in secrets {
+        let digest = Sha256::new().chain_update("kallglot mark of ").chain_update(name).chain_update(secret).finalize();
+        let mark: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        if storage.keep_mark(name, &mark).await? != mark {
+            return Err(StartError::OtherSecret { name: (*name).to_owned() });
+        }
+    }
+    Ok(())
+}
