@@ -129,3 +129,106 @@ async fn take(client: &mut Client, version: usize, migration: &Migration) -> Res
     transaction.execute(sql, &[&version, &migration.name, &checksum(migration), &readable_from]).await?;
     transaction.commit().await
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use kallglot_storage::conformance::example::{TENANT, begin, new_session};
+    use kallglot_storage::{OrganizationRepository as _, SessionRepository as _};
+    use kallglot_throwaway::Postgres;
+
+    use super::*;
+    use crate::{Config, PostgresStorage};
+
+    const ONE: Migration = Migration { name: "one", sql: "CREATE TABLE a (x BIGINT)", readable_from: 1 };
+    const GROWS: Migration = Migration { name: "grows", sql: "ALTER TABLE a ADD COLUMN y BIGINT", readable_from: 1 };
+    const SHRINKS: Migration = Migration { name: "shrinks", sql: "ALTER TABLE a DROP COLUMN x", readable_from: 2 };
+    const BROKEN: Migration = Migration { name: "broken", sql: "CREATE TABLE b (); nonsense", readable_from: 1 };
+
+    async fn client(url: &str) -> Client {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    #[tokio::test]
+    async fn programs_of_two_versions_run_together_until_the_schema_shrinks() {
+        let server = Postgres::start().await;
+        let mut client = client(&server.url()).await;
+        let (first, second, third) = (&[ONE][..], &[ONE, GROWS][..], &[ONE, GROWS, SHRINKS][..]);
+        assert!(matches!(check(&client, first).await, Err(OpenError::Older { found: 0, needed: 1 })));
+        assert_eq!(pending(&client, second).await.unwrap(), ["one", "grows"]);
+        assert_eq!(migrate(&mut client, first).await.unwrap(), ["one"]);
+        check(&client, first).await.unwrap();
+        assert!(matches!(check(&client, second).await, Err(OpenError::Older { found: 1, needed: 2 })));
+
+        assert_eq!(migrate(&mut client, second).await.unwrap(), ["grows"]);
+        check(&client, first).await.expect("the older program goes on");
+        check(&client, second).await.unwrap();
+        assert_eq!(migrate(&mut client, first).await.unwrap(), [""; 0], "nothing to do for the older one");
+        assert_eq!(pending(&client, first).await.unwrap(), [""; 0]);
+
+        assert_eq!(migrate(&mut client, third).await.unwrap(), ["shrinks"]);
+        let too_old = check(&client, first).await.unwrap_err();
+        assert!(matches!(too_old, OpenError::Newer { found: 3, supported: 1, .. }), "{too_old}");
+        assert!(too_old.to_string().contains("shrinks"), "{too_old}");
+        check(&client, second).await.expect("it was made for that");
+    }
+
+    #[tokio::test]
+    async fn many_who_migrate_at_once_take_each_step_once() {
+        let server = Postgres::start().await;
+        let url = server.url();
+        let all = join_all((0..6).map(async |_| migrate(&mut client(&url).await, &[ONE, GROWS]).await.unwrap())).await;
+        assert_eq!(all.concat(), ["one", "grows"]);
+    }
+
+    #[tokio::test]
+    async fn a_step_that_fails_leaves_nothing_and_an_altered_one_is_refused() {
+        let server = Postgres::start().await;
+        let mut client = client(&server.url()).await;
+        let failed = migrate(&mut client, &[ONE, BROKEN]).await.unwrap_err();
+        assert!(matches!(&failed, OpenError::Step { name, .. } if name == "broken"), "{failed}");
+        assert!(failed.to_string().contains("nonsense"), "{failed}");
+        assert_eq!(pending(&client, &[ONE, BROKEN]).await.unwrap(), ["broken"]);
+        client.execute("SELECT 'b'::regclass", &[]).await.unwrap_err();
+        assert_eq!(migrate(&mut client, &[ONE, GROWS]).await.unwrap(), ["grows"]);
+        let altered = migrate(&mut client, &[ONE, SHRINKS]).await.unwrap_err();
+        assert!(matches!(altered, OpenError::Altered { version: 2 }), "{altered}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_runs_goes_on_while_the_schema_grows() {
+        let server = Postgres::start().await;
+        let url = server.url();
+        let mut client = client(&url).await;
+        migrate(&mut client, MIGRATIONS).await.unwrap();
+        let config = Config { url, connections_max: 1 };
+        let storage = PostgresStorage::open(&config).await.unwrap();
+        begin(&storage).await;
+        storage.create_session(&new_session(1)).await.unwrap();
+        let organization = storage.organization(TENANT.organization).await.unwrap();
+
+        let next = Migration {
+            name: "next",
+            sql: "ALTER TABLE organizations ADD COLUMN colour TEXT; ALTER TABLE sessions ADD COLUMN colour TEXT",
+            readable_from: MIGRATIONS.len(),
+        };
+        let mut longer = MIGRATIONS.to_vec();
+        longer.push(next);
+        assert_eq!(migrate(&mut client, &longer).await.unwrap(), ["next"]);
+        assert_eq!(storage.organization(TENANT.organization).await.unwrap(), organization);
+        storage.create_session(&new_session(2)).await.unwrap();
+        PostgresStorage::open(&config).await.expect("it can be started, too");
+
+        // A change that an older program can't bear: what the answer of a statement looks like that is prepared.
+        longer.push(Migration {
+            name: "incompatible",
+            sql: "ALTER TABLE organizations ALTER COLUMN plan TYPE VARCHAR",
+            readable_from: longer.len() + 1,
+        });
+        migrate(&mut client, &longer).await.unwrap();
+        assert!(matches!(PostgresStorage::open(&config).await, Err(OpenError::Newer { .. })));
+        assert_eq!(storage.organization(TENANT.organization).await.unwrap(), organization, "prepared anew");
+    }
+}
