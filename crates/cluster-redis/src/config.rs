@@ -61,6 +61,8 @@ impl RedisConfig {
         // Both news and the loss of a connection are pushed, which the older protocol can't do.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info: ConnectionInfo = info.set_redis_settings(settings);
+        // Whoever came first may have chosen; then that is what counts.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = match &self.ca_pem {
             None => Client::open(info),
             Some(pem) => {

@@ -44,35 +44,35 @@ struct Open {
     number: u64,
 }
 
-#[derive(Default)]
 struct Link {
-    open: Mutex<Option<Open>>,
+    /// The connection, or why there is none.
+    open: Mutex<Result<Open, Arc<str>>>,
     failed: Notify,
 }
 
+impl Default for Link {
+    fn default() -> Self {
+        Self { open: Mutex::new(Err("it was not tried yet".into())), failed: Notify::new() }
+    }
+}
+
 impl Link {
-    fn open(&self) -> Option<Open> {
+    fn open(&self) -> Result<Open, Arc<str>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether there is a connection now.
     fn set(&self, attempt: Result<Open, RedisError>) -> bool {
-        match attempt {
-            Ok(open) => {
-                *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "no connection to Redis");
-                false
-            }
-        }
+        let attempt = attempt.map_err(|error| error.to_string().into());
+        let up = attempt.is_ok();
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = attempt;
+        up
     }
 
-    fn give_up(&self, number: u64) {
+    fn give_up(&self, number: u64, why: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.as_ref().is_some_and(|open| open.number == number) {
-            *open = None;
+        if open.as_ref().is_ok_and(|open| open.number == number) {
+            *open = Err(why.into());
             self.failed.notify_one();
         }
     }
@@ -135,13 +135,15 @@ impl Links {
 
     fn working<'a>(&'a self, permit: Option<SemaphorePermit<'a>>) -> Result<Turn<'a>, Unavailable> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut why = None;
         for index in 0..self.links.len() {
             let link = &self.links[first.wrapping_add(index) % self.links.len()];
-            if let Some(open) = link.open() {
-                return Ok(Turn { open, link, _permit: permit });
+            match link.open() {
+                Ok(open) => return Ok(Turn { open, link, _permit: permit }),
+                Err(cause) => why = Some(cause),
             }
         }
-        Err(Unavailable { cause: "no connection to Redis".into() })
+        Err(Unavailable { cause: format!("no connection to Redis: {}", why.as_deref().unwrap_or_default()) })
     }
 }
 
@@ -182,7 +184,7 @@ impl Turn<'_> {
         if let Err(error) = &answer
             && !spares_connection(error)
         {
-            self.link.give_up(self.open.number);
+            self.link.give_up(self.open.number, &error.to_string());
         }
         answer
     }
@@ -195,7 +197,7 @@ async fn open(client: &Client, config: &RedisConfig, link: &Arc<Link>, number: u
             if info.kind == PushKind::Disconnection
                 && let Some(link) = link.upgrade()
             {
-                link.give_up(number);
+                link.give_up(number, "it was cut");
             }
             Ok::<_, RedisError>(())
         }

@@ -75,6 +75,18 @@ async fn nodes_whose_clocks_differ_share_a_window() {
 }
 
 #[tokio::test]
+async fn a_window_of_a_server_whose_clock_was_ahead_is_over() {
+    let redis = Redis::start().await;
+    let config = RedisConfig { callers_clock: true, timeout: PATIENCE, ..RedisConfig::new(redis.url()) };
+    let node = node_with(config).await;
+    let (ahead_ms, now_ms) = (T + 3_600_000, T);
+    assert!(node.take(&wide(1), ahead_ms).get().await.unwrap().allowed);
+    let rate = node.take(&wide(1), now_ms).get().await.unwrap();
+    assert!(rate.allowed, "nobody is refused for an hour because another server has taken over");
+    assert_eq!(rate.tenant.ends_at_ms, now_ms + WINDOW_MS);
+}
+
+#[tokio::test]
 async fn installations_with_different_namespaces_share_nothing() {
     let redis = Redis::start().await;
     let other = RedisConfig { namespace: "other".into(), timeout: PATIENCE, ..RedisConfig::new(redis.url()) };
