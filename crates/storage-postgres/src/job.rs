@@ -35,6 +35,12 @@ static DIALECT: Dialect = Dialect {
     // Up to the oldest transaction that is under way; and what a backup of another server brought from this one's future.
     outbox_settled: "(transaction < pg_snapshot_xmin(pg_current_snapshot())::text::bigint \
         OR transaction >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)",
+    renumber: &[
+        "SELECT setval('credit_ledger_sequence_seq', coalesce(max(sequence), 0) + 1, false) FROM credit_ledger",
+        "SELECT setval('outbox_sequence_seq', coalesce(max(sequence), 0) + 1, false) FROM outbox",
+        "SELECT setval('idempotency_answers_sequence_seq', coalesce(max(sequence), 0) + 1, false) FROM idempotency_answers",
+        "SELECT setval('request_blocks_sequence_seq', coalesce(max(sequence), 0) + 1, false) FROM request_blocks",
+    ],
     gate_places: "SELECT transaction AS place, sequence, kind, id, detail FROM gate_changes \
         WHERE transaction < pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
     gate_bounds: "SELECT forgotten, pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS horizon FROM gate_feed",

@@ -24,6 +24,7 @@ mod repositories;
 mod row;
 pub mod session;
 pub mod sql;
+pub mod transfer;
 pub mod turn;
 
 pub use query::page;

@@ -1,6 +1,6 @@
 //! The repository traits, made of this crate's functions.
 
-/// Implements every repository trait for a storage that has these two methods, each of which runs a function of this crate with its
+/// Implements every repository trait, and [`Transfer`](crate::transfer::Transfer), for a storage that has these two methods, each of which runs a function of this crate with its
 /// arguments and a connection:
 ///
 /// - `async fn write(&self, arguments: A, work: …) -> Result<T>` in a durable transaction, all or nothing;
@@ -31,6 +31,7 @@ macro_rules! repositories {
                 OrganizationRepository, OrganizationUpdate, Page, PageRequest, RequestBlock, RotateKey,
                 SessionRepository, StorageError, StoredAnswer, TurnRepository,
             };
+            use $crate::transfer::{self, Record, Table, Transfer};
             use $crate::{audit, credit, gate, idempotency, key, log, node, organization, session, turn};
 
             type Result<T> = std::result::Result<T, StorageError>;
@@ -466,6 +467,34 @@ macro_rules! repositories {
                 async fn keep_mark(&self, name: &str, mark: &str) -> Result<String> {
                     let arguments = (name.to_owned(), mark.to_owned());
                     self.write(arguments, |db, (name, mark)| Box::pin(node::keep_mark(db, name, mark))).await
+                }
+            }
+
+            #[$crate::names::async_trait]
+            impl Transfer for $storage {
+                async fn rows(
+                    &self,
+                    table: &'static Table,
+                    after: Option<Record>,
+                    limit: usize,
+                ) -> Result<Vec<Record>> {
+                    let arguments = (table, after, limit);
+                    self.read(arguments, |db, (table, after, limit)| {
+                        Box::pin(transfer::rows(db, table, after.as_ref(), *limit))
+                    })
+                    .await
+                }
+
+                async fn insert(&self, table: &'static Table, rows: Vec<Record>) -> Result<()> {
+                    self.write((table, rows), |db, (table, rows)| Box::pin(transfer::insert(db, table, rows))).await
+                }
+
+                async fn is_empty(&self, table: &'static Table) -> Result<bool> {
+                    self.read(table, |db, table| Box::pin(transfer::is_empty(db, table))).await
+                }
+
+                async fn renumber(&self) -> Result<()> {
+                    self.write((), |db, ()| Box::pin(transfer::renumber(db))).await
                 }
             }
         };

@@ -214,6 +214,8 @@ pub struct Dialect {
     /// The changes for the gate (columns `place`, `kind`, `id`, `detail`, `at_us`): all rows with a greater `place` than the horizon's
     /// come later or may come later, and none with a smaller or equal one.
     pub gate_places: &'static str,
+    /// What lets numbers that are given out go on after those that are there, however they came there.
+    pub renumber: &'static [&'static str],
     /// One row: the last `place` whose rows are gone (`forgotten`), and the one up to which nothing new can appear (`horizon`).
     pub gate_bounds: &'static str,
 }

@@ -22,6 +22,7 @@ static DIALECT: Dialect = Dialect {
     // Nothing is ever deleted from the ledger, and one writes at a time.
     account: account_with!("(SELECT coalesce(max(sequence), 0) + 1 FROM credit_ledger)"),
     outbox_settled: "true",
+    renumber: &[],
     gate_places: "SELECT sequence AS place, sequence, kind, id, detail FROM gate_changes",
     // Two queries in one, since each alone is one step and both in one would go through the whole table.
     gate_bounds: "SELECT coalesce((SELECT min(sequence) FROM gate_changes), 1) - 1 AS forgotten, \
