@@ -229,7 +229,14 @@ async fn end_now(
     let reason = fields.one_of("reason", REASONS, EndReason::as_str)?.unwrap_or(EndReason::Completed);
     fields.finish()?;
     let id = session_id(id)?;
-    let session = state.app.end_session(caller.tenant(), id, reason).await?;
+    let session = match state.app.end_session(caller.tenant(), id, reason).await {
+        Err(error) if error.code() == ErrorCode::SessionNotFound => {
+            // Says it better when the session is of the other environment.
+            find(&state.app, caller.tenant(), id).await?;
+            return Err(error.into());
+        }
+        ended => ended?,
+    };
     Ok(EndedBody {
         id: session.id.to_string(),
         object: "session",

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod engines;
 mod key;
+mod migrate;
 mod org;
 mod pepper;
 mod platform;
@@ -76,6 +77,8 @@ enum Command {
     Request(request::RequestArgs),
     /// The secret in the hash of every API key
     Pepper(pepper::PepperArgs),
+    /// Bring the shared database's schema up to date
+    Migrate(migrate::MigrateArgs),
     /// Check what speech recognition, translation and synthesis need on this machine
     Doctor,
     /// Print all settings with their defaults
@@ -154,6 +157,10 @@ async fn run(common: Common, command: Command, config: Option<Config>) -> ExitCo
                 }
             };
             serve::run(&config, &common.data_dir).await.map_err(|error| error.to_string())
+        }
+        Command::Migrate(args) => {
+            let Some(config) = config else { return ExitCode::FAILURE };
+            migrate::run(&args, &config, common.json).await.map_err(|error| error.to_string())
         }
         command => {
             let Some(config) = config else { return ExitCode::FAILURE };
