@@ -1,5 +1,7 @@
 //! Several nodes on one database: each with its own connections, all at once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail at once")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

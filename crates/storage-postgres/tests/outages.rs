@@ -1,5 +1,7 @@
 //! The database goes away and comes back: who asks hears that it is unavailable, and nothing that was acknowledged is lost or doubled.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail at once")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,7 @@
 //! A SQLite installation is carried over to PostgreSQL and back, and nothing differs.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail at once")]
+
 use std::io::BufReader;
 use std::num::NonZeroU32;
 
@@ -11,8 +13,8 @@ use kallglot_storage::conformance::example::{
     TENANT, answer, at, begin, begin_with_credits, change, event, hash, new_session, secret, turn,
 };
 use kallglot_storage::{
-    CreateSession, KeyRepository as _, KeyUse, LogRepository as _, NewSession, NodeRepository as _,
-    OrganizationRepository as _, RequestBlock, SessionRepository as _, Storage, TurnRepository as _,
+    CreateSession, KeyRepository as _, KeyUse, LogRepository as _, NewSession, OrganizationRepository as _,
+    RequestBlock, SessionRepository as _, Storage, TurnRepository as _,
 };
 use kallglot_storage_postgres::{Config, PostgresStorage, migrate};
 use kallglot_storage_sql::transfer::{Digest, TABLES, Transfer, TransferError, export, import, verify};
