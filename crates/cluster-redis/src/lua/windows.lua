@@ -1,5 +1,5 @@
 -- A window is one whole number, so that counting is no more than an INCR: the last 30 bits of its end in milliseconds (12 days, and a
--- key lasts two minutes), and 23 bits for how many were used (more than a server can count in a minute).
+-- key lasts two minutes), and 23 bits for how many were used: 140 000 a second for a minute. What is beyond is refused.
 local UNIT, TURN = 8388608, 1073741824
 
 -- How many were used, and how much longer the window runs. One that would run for longer than a window does was written by a server
