@@ -2,9 +2,10 @@
 
 use kallglot_core::credit::{BillingPeriod, CreditBalance, LedgerEntry, LedgerKind};
 use kallglot_core::{Timestamp, id::OrganizationId};
+use kallglot_storage::StorageError;
 
 use crate::row::{Columns, us};
-use crate::sql::{Row, Sql};
+use crate::sql::{FromValue as _, Row, Sql};
 use crate::{Result, params};
 
 /// The query for how an organization's credits stand, with one more column `next`.
@@ -61,10 +62,35 @@ pub(crate) fn balance(columns: &Columns<'_>) -> Result<CreditBalance> {
     })
 }
 
+/// By the columns' places: it is asked before every session.
 fn read(row: &dyn Row) -> Result<Account> {
-    let threshold: u32 = Columns::of(row, "organizations", "id")?.get("low_credits_threshold")?;
-    let columns = Columns::of(row, "credit_ledger", "id")?;
-    Ok(Account { balance: balance(&columns)?, low_credits_threshold: threshold.into(), next: columns.get("next")? })
+    let number =
+        |place: usize, table: &'static str, column: &'static str| match Option::<i64>::from_value(row.value_at(place)?)
+        {
+            Some(number) => Ok(number),
+            None => Err(Columns::of(row, table, "id")?.corrupt(column)),
+        };
+    let required = |place, table, column| match number(place, table, column)? {
+        Some(number) => Ok(number),
+        None => Err(Columns::of(row, table, "id")?.corrupt(column)),
+    };
+    let low_credits_threshold = required(1, "organizations", "low_credits_threshold")?;
+    let next = required(2, "credit_ledger", "sequence")?;
+    let balance = match number(3, "credit_ledger", "sequence")? {
+        None => CreditBalance::default(),
+        Some(sequence) => {
+            let period = i32::try_from(required(6, "credit_ledger", "period")?);
+            let corrupt =
+                |_| StorageError::Corrupt { table: "credit_ledger", column: "period", id: sequence.to_string() };
+            CreditBalance {
+                sequence,
+                remaining: required(4, "credit_ledger", "balance_after")?,
+                used: required(5, "credit_ledger", "used_after")?,
+                period: BillingPeriod::from_number(period.map_err(corrupt)?),
+            }
+        }
+    };
+    Ok(Account { balance, low_credits_threshold, next })
 }
 
 /// Lets nobody else change this organization, or append to its ledger, until the transaction's end.
