@@ -96,14 +96,17 @@ async fn run(nodes: usize, shared: bool, seconds: u64) {
     cluster.start().await;
     let requests = Arc::new(Requests::new(&cluster, &report));
     let rich = Arc::new(Organization::new(&requests, 900_000, 60).await);
+    let talking = Arc::new(Organization::new(&requests, 900_000, 20).await);
     let poor = Arc::new(Organization::new(&requests, 5, 5).await);
     // In the order in which they are brought to rest: calls before the sessions that they are, credits before what they are for.
     let capabilities: Vec<Arc<dyn Capability>> = vec![
-        Arc::new(Calls::new(4, &rich, &requests)),
+        Arc::new(Calls::new(6, &talking, &requests)),
         Arc::new(Keys::new(2, &rich, &requests)),
         Arc::new(Credits::new("credits", &rich, &requests)),
+        Arc::new(Credits::new("credits of calls", &talking, &requests)),
         Arc::new(Credits::new("credits that are scarce", &poor, &requests)),
         Arc::new(Sessions::new("sessions", 4, &rich, &requests)),
+        Arc::new(Sessions::new("sessions beside calls", 1, &talking, &requests)),
         Arc::new(Sessions::new("sessions that can't be paid for", 1, &poor, &requests)),
         Arc::new(Events { report: Arc::clone(&report) }),
     ];
@@ -145,7 +148,7 @@ async fn run(nodes: usize, shared: bool, seconds: u64) {
         println!("{} settling: {}", report.now(), capability.name());
         capability.settle(&mut chance).await;
     }
-    let stored = stored(&requests, &[&rich, &poor]).await;
+    let stored = stored(&requests, &[&rich, &talking, &poor]).await;
     report.add("checked", "sessions", stored.sessions.values().map(BTreeMap::len).sum::<usize>() as u64);
     for capability in &capabilities {
         println!("{} checking: {}", report.now(), capability.name());
@@ -162,5 +165,10 @@ async fn run(nodes: usize, shared: bool, seconds: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_loses_and_doubles_nothing_when_it_is_killed_and_stopped_under_load() {
-    run(1, false, 15).await;
+    run(1, false, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_lose_and_double_nothing_whatever_fails_under_load() {
+    run(3, true, 25).await;
 }

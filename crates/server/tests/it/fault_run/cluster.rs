@@ -9,6 +9,8 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use kallglot_storage::Storage;
+use kallglot_storage_postgres::PostgresStorage;
+use kallglot_storage_sqlite::SqliteStorage;
 use kallglot_testkit::client::Client;
 use kallglot_throwaway::{Postgres, Proxy, Redis, free_port};
 use rustix::process::{Pid, Signal, kill_process};
@@ -70,6 +72,17 @@ impl std::ops::BitOrAssign for Trouble {
         self.postgres |= other.postgres;
         self.redis |= other.redis;
         self.peers |= other.peers;
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match (self.postgres, self.redis) {
+            (false, false) => "while nothing failed",
+            (true, false) => "while PostgreSQL was away",
+            (false, true) => "while Redis was away",
+            (true, true) => "while PostgreSQL and Redis were away",
+        })
     }
 }
 
@@ -202,17 +215,19 @@ impl Cluster {
 
     /// Makes the database's tables, and starts all nodes.
     pub(super) async fn start(&self) {
-        if self.shared.is_some() {
-            let made = self.command(0, &["migrate"]).output().await.unwrap();
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        if let Some(Shared { database_url, .. }) = &self.shared {
+            kallglot_storage_postgres::migrate(database_url).await.unwrap();
         }
         futures_util::future::join_all((0..self.len()).map(|node| self.start_node(node))).await;
     }
 
     /// What the database has that no API shows.
     pub(super) async fn storage(&self) -> Arc<dyn Storage> {
-        assert!(self.shared.is_none());
-        Arc::new(kallglot_storage_sqlite::SqliteStorage::open(&self.nodes[0].folder.data()).unwrap())
+        let Some(Shared { database_url, .. }) = &self.shared else {
+            return Arc::new(SqliteStorage::open(&self.nodes[0].folder.data()).unwrap());
+        };
+        let config = kallglot_storage_postgres::Config { url: database_url.clone(), connections_max: 2 };
+        Arc::new(PostgresStorage::open(&config).await.unwrap())
     }
 
     fn log(&self, node: usize) -> PathBuf {
@@ -223,15 +238,13 @@ impl Cluster {
         let Node { address, links, .. } = &self.nodes[node];
         let mut command = self.command(node, &["serve", "--listen", &address.to_string()]);
         command.env("KALLGLOT_SESSION__STREAM_TOKEN_S", TOKEN_S);
-        // As far as streams know, all nodes are one server.
-        if let (Some(Shared { redis_url: _, .. }), Some(links)) = (&self.shared, links) {
-            let through = |proxy: &Proxy| proxy.address();
+        if let Some(Links { postgres, redis, peers }) = links {
             command.env(
                 "KALLGLOT_DATABASE_URL",
-                format!("postgres://postgres:unguarded@{}/{DATABASE}", through(&links.postgres)),
+                format!("postgres://postgres:unguarded@{}/{DATABASE}", postgres.address()),
             );
-            command.env("KALLGLOT_REDIS_URL", format!("redis://{}/", through(&links.redis)));
-            command.env("KALLGLOT_NODE_URL", format!("http://{}", through(&links.peers)));
+            command.env("KALLGLOT_REDIS_URL", format!("redis://{}/", redis.address()));
+            command.env("KALLGLOT_NODE_URL", format!("http://{}", peers.address()));
         }
         let log = std::fs::File::options().create(true).append(true).open(self.log(node)).unwrap();
         command.stderr(log).stdout(Stdio::null()).spawn().unwrap()

@@ -92,18 +92,12 @@ impl Keys {
                 Reply::Done(_) => let_in = sent,
                 Reply::Refused => {
                     report.took(what, let_in);
-                    let around = match (trouble.postgres, trouble.redis) {
-                        (false, false) => "nothing failed",
-                        (true, false) => "PostgreSQL was away",
-                        (false, true) => "Redis was away",
-                        (true, true) => "PostgreSQL and Redis were away",
-                    };
                     let when = if let_in <= REFUSED_MAX { "within 1 s" } else { "later than 1 s" };
-                    report.count("secrets taken back, by node", format!("{when}: {around}"));
+                    report.count("secrets taken back, by node", format!("{when}, {trouble}"));
                     // What can be neither asked for nor heard of takes as long as a node takes to notice that.
                     let excused = trouble.postgres && trouble.redis;
                     report.must(let_in <= REFUSED_MAX || excused, || {
-                        format!("{what}: node {node} let it in {let_in:?} after node {announcer} had acknowledged it ({around})")
+                        format!("{what}: node {node} let it in {let_in:?} after node {announcer} had acknowledged it, {trouble}")
                     });
                     return;
                 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 use crate::load::Chance;
 
 /// Most faults at once; the next begins only after one of them has ended.
-const AT_ONCE_MAX: usize = 2;
+const AT_ONCE_MAX: usize = 3;
 /// The first death is longer than it takes until a node is taken for dead (10 s), so that others take over its sessions.
 const LONG_DEATH: Duration = Duration::from_secs(13);
+
+/// From here on a run has time for faults that are longer than any time limit within a node.
+const LONG_RUN: Duration = Duration::from_secs(60);
 
 /// A connection that a proxy stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,16 +158,17 @@ pub(super) fn plan(seed: u64, duration: Duration, nodes: usize, shared: bool) ->
         });
     }
     loop {
-        now += Duration::from_millis(200 + chance.below(1_500));
+        now += Duration::from_millis(100 + chance.below(1_000));
         if bag.is_empty() {
             bag = Fault::every_kind(nodes, shared, &mut chance);
         }
         let fault = bag.swap_remove(chance.below(bag.len() as u64) as usize);
-        // Mostly short; now and then longer than any time limit within a node. Without the only node nothing is done at all.
+        // Without the only node nothing is done at all.
         let lasts_ms = match chance.below(12) {
             _ if nodes == 1 => chance.below(400),
-            0 => 8_000 + chance.below(8_000),
-            _ => 100 + chance.below(3_000),
+            0 if duration >= LONG_RUN => 8_000 + chance.below(8_000),
+            _ if duration >= LONG_RUN => 100 + chance.below(3_500),
+            _ => 100 + chance.below(1_900),
         };
         let lasts = Duration::from_millis(lasts_ms);
         // It waits until there is room for it, and nothing else is done to the same.

@@ -135,6 +135,7 @@ impl Requests {
         if (200..300).contains(&answer.status) {
             Reply::Done(answer)
         } else if for_a_moment {
+            self.report.count("refused for a moment", format!("{} {}", answer.status, self.cluster.trouble(node)));
             let after = answer.header("retry-after").and_then(|text| text.parse().ok());
             self.report.must(after.is_some_and(|seconds: u64| seconds >= 1), || {
                 format!("{operation}: no Retry-After: {}", answer.text())
