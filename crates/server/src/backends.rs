@@ -20,13 +20,18 @@ use crate::serve::StartError;
 /// Opens the database: PostgreSQL if the settings name one, else the data folder's.
 pub(crate) async fn storage(config: &Config, data_dir: &Path) -> Result<Arc<dyn Storage>, StartError> {
     if config.is_shared() {
-        let postgres = kallglot_storage_postgres::Config {
-            url: config.database_url.expose().to_owned(),
-            connections_max: config.database_connections_max,
-        };
-        return Ok(Arc::new(PostgresStorage::open(&postgres).await?));
+        return Ok(Arc::new(postgres(config).await?));
     }
     Ok(Arc::new(sqlite(data_dir).await?))
+}
+
+/// Opens the database that the settings name.
+pub(crate) async fn postgres(config: &Config) -> Result<PostgresStorage, StartError> {
+    let config = kallglot_storage_postgres::Config {
+        url: config.database_url.expose().to_owned(),
+        connections_max: config.database_connections_max,
+    };
+    Ok(PostgresStorage::open(&config).await?)
 }
 
 /// Opens the data folder's database.

@@ -15,6 +15,7 @@ mod platform;
 mod request;
 mod serve;
 mod telemetry;
+mod transfer;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -79,6 +80,10 @@ enum Command {
     Pepper(pepper::PepperArgs),
     /// Bring the shared database's schema up to date
     Migrate(migrate::MigrateArgs),
+    /// Write everything that the database holds to a file
+    Export(transfer::ExportArgs),
+    /// Read such a file into an empty database, and prove that nothing differs
+    Import(transfer::ImportArgs),
     /// Check what speech recognition, translation and synthesis need on this machine
     Doctor,
     /// Print all settings with their defaults
@@ -161,6 +166,16 @@ async fn run(common: Common, command: Command, config: Option<Config>) -> ExitCo
         Command::Migrate(args) => {
             let Some(config) = config else { return ExitCode::FAILURE };
             migrate::run(&args, &config, common.json).await.map_err(|error| error.to_string())
+        }
+        Command::Export(args) => {
+            let Some(config) = config else { return ExitCode::FAILURE };
+            let done = transfer::export(&args, &config, &common.data_dir, common.json).await;
+            done.map_err(|error| error.to_string())
+        }
+        Command::Import(args) => {
+            let Some(config) = config else { return ExitCode::FAILURE };
+            let done = transfer::import(&args, &config, &common.data_dir, common.json).await;
+            done.map_err(|error| error.to_string())
         }
         command => {
             let Some(config) = config else { return ExitCode::FAILURE };

@@ -32,6 +32,8 @@ use crate::{backends, engines, telemetry};
 /// How often the peppers' file is looked at. The contract allows 1 s (section 14).
 const PEPPERS_EVERY: Duration = Duration::from_millis(250);
 
+/// Held by the server that runs on a data folder.
+pub(crate) const LOCK_FILE: &str = "serve.lock";
 /// How long a server waits for the one before it to leave the data folder.
 const PREDECESSOR_MAX: Duration = Duration::from_secs(30);
 
@@ -135,7 +137,7 @@ impl Running {
 
 /// Makes the data folder this server's: two on one would each count for themselves and write into the same spool.
 async fn take_folder(data_dir: &Path) -> Result<File, StartError> {
-    let path = data_dir.join("serve.lock");
+    let path = data_dir.join(LOCK_FILE);
     let failed = |source| StartError::Folder { path: path.clone(), source };
     std::fs::create_dir_all(data_dir).map_err(failed)?;
     let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;

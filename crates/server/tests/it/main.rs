@@ -12,3 +12,4 @@ mod secrets;
 mod shutdown;
 mod start;
 mod traces;
+mod transfer;
