@@ -312,7 +312,8 @@ fn links_of_the_operators_pages_lead_somewhere() {
 
 #[tokio::test]
 async fn every_metric_and_label_that_is_asked_for_is_exposed() {
-    let server = Server::start(&Folder::new()).await;
+    let folder = Folder::new();
+    let server = Server::start(&folder).await;
     // Counted once it was answered, so it shows from the second look on.
     get(&server, "/healthz").await;
     let exposition = get(&server, "/metrics").await;
