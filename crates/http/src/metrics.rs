@@ -45,6 +45,7 @@ pub struct Metrics {
     redis_up: Gauge,
     redis_fallbacks: Gauge,
     spool_bytes: Gauge,
+    spool_rejected_bytes: Gauge,
     /// Streams that this node passes on to their session's node, open now.
     pub(crate) streams_bridged: Gauge,
 }
@@ -67,6 +68,7 @@ impl Default for Metrics {
             redis_up: Gauge::default(),
             redis_fallbacks: Gauge::default(),
             spool_bytes: Gauge::default(),
+            spool_rejected_bytes: Gauge::default(),
             streams_bridged: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("kallglot");
@@ -186,6 +188,7 @@ pub(crate) async fn get(_: Scraper, State(state): State<HttpState>) -> Response 
     set(&metrics.redis_up, u64::from(app.cluster.check().get().await.is_ok()));
     set(&metrics.redis_fallbacks, app.cluster.fallbacks());
     set(&metrics.spool_bytes, app.spool.bytes());
+    set(&metrics.spool_rejected_bytes, app.spool.rejected_bytes());
     let mut text = String::new();
     let encoded = encode(&mut text, &metrics.registry.lock().unwrap_or_else(PoisonError::into_inner));
     if encoded.is_err() {

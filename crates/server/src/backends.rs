@@ -9,6 +9,7 @@ use kallglot_cluster::Cluster;
 use kallglot_cluster::fallback::Fallback;
 use kallglot_cluster::memory::Memory;
 use kallglot_cluster_redis::{RedisCluster, RedisConfig};
+use kallglot_core::api_key::Peppers;
 use kallglot_storage::{Storage, StorageError};
 use kallglot_storage_postgres::PostgresStorage;
 use kallglot_storage_sqlite::SqliteStorage;
@@ -52,13 +53,39 @@ pub(crate) async fn cluster(config: &Config, nodes: Arc<AtomicU32>) -> Result<Ar
 }
 
 /// Makes sure that this node's secrets are those of the others: with other ones, keys and stream tokens would work on some nodes only.
-pub(crate) async fn check_secrets(storage: &dyn Storage, secrets: &[(&str, [u8; 32])]) -> Result<(), StartError> {
+/// Each is named by what it is for; a database of one server alone has no marks.
+pub(crate) async fn check_secrets(
+    config: &Config,
+    storage: &dyn Storage,
+    secrets: &[(&str, [u8; 32])],
+) -> Result<(), StartError> {
+    if !config.is_shared() {
+        return Ok(());
+    }
     for (name, secret) in secrets {
         let digest = Sha256::new().chain_update("kallglot mark of ").chain_update(name).chain_update(secret).finalize();
-        let mark: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        if storage.keep_mark(name, &mark).await? != mark {
-            return Err(StartError::OtherSecret { name: (*name).to_owned() });
-        }
+        keep_mark(storage, name, &digest).await?;
     }
     Ok(())
+}
+
+/// Likewise for the peppers, of which nodes may have different numbers of older ones.
+pub(crate) async fn check_peppers(config: &Config, storage: &dyn Storage, peppers: &Peppers) -> Result<(), StartError> {
+    if !config.is_shared() {
+        return Ok(());
+    }
+    for pepper in std::iter::once(peppers.newest()).chain(peppers.older()) {
+        let name = format!("pepper-{}", pepper.number());
+        keep_mark(storage, &name, &pepper.derive("kallglot mark")).await?;
+    }
+    Ok(())
+}
+
+async fn keep_mark(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Result<(), StartError> {
+    let mark: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    if storage.keep_mark(name, &mark).await? == mark {
+        Ok(())
+    } else {
+        Err(StartError::OtherSecret { name: name.to_owned() })
+    }
 }

@@ -193,6 +193,8 @@ async fn on_database(command: Command, common: &Common, config: &Config) -> Resu
     let storage = backends::storage(config, &common.data_dir).await.map_err(|error| error.to_string())?;
     let secrets_dir = config.secrets_dir(&common.data_dir);
     let peppers = peppers(&secrets_dir).map_err(|error| error.to_string())?;
+    // A key that is made here has to work on the nodes.
+    backends::check_peppers(config, storage.as_ref(), &peppers).await.map_err(|error| error.to_string())?;
     let mut out = std::io::stdout();
     let mut context = Context {
         storage: storage.as_ref(),

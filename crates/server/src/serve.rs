@@ -183,9 +183,9 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
     let peppers_modified = peppers_modified(&secrets_dir);
     let peppers = peppers(&secrets_dir)?;
     let (answers, stream_token) = (secret(&secrets_dir, "answers")?, secret(&secrets_dir, "stream-token")?);
-    if config.is_shared() {
-        backends::check_secrets(storage.as_ref(), &[("answers", answers), ("stream-token", stream_token)]).await?;
-    }
+    let secrets = [("answers", answers), ("stream-token", stream_token)];
+    backends::check_secrets(config, storage.as_ref(), &secrets).await?;
+    backends::check_peppers(config, storage.as_ref(), &peppers).await?;
     let seal = Seal::new(answers);
     let stream_token_secret = StreamTokenSecret::new(stream_token);
     let engines = engines::start(config)?;

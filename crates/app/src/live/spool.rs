@@ -54,6 +54,8 @@ struct Shared {
     /// How many writes of each session wait.
     waiting: Mutex<HashMap<SessionId, u64>>,
     bytes: AtomicU64,
+    /// What was set aside, before and since the start.
+    rejected_bytes: AtomicU64,
     /// How far the file's writes have been stored.
     stored_bytes: AtomicU64,
     replaying: AtomicBool,
@@ -104,6 +106,7 @@ impl Spool {
             folder: folder.to_owned(),
             waiting: Mutex::new(waiting),
             bytes: AtomicU64::new(whole),
+            rejected_bytes: AtomicU64::new(std::fs::metadata(folder.join(REJECTED)).map_or(0, |file| file.len())),
             stored_bytes: AtomicU64::new(0),
             replaying: AtomicBool::new(false),
             came: Notify::new(),
@@ -122,6 +125,11 @@ impl Spool {
     /// How much waits, in bytes.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How much was set aside because it could not be stored, in bytes: for a person to look at.
+    pub fn rejected_bytes(&self) -> u64 {
+        self.shared.rejected_bytes.load(Ordering::Relaxed)
     }
 
     /// Keeps a write until the database is back. On disk when this answers.
@@ -226,6 +234,7 @@ impl Spool {
 
     async fn set_aside(&self, line: &str) -> io::Result<()> {
         let (path, line) = (self.shared.folder.join(REJECTED), format!("{line}\n"));
+        self.shared.rejected_bytes.fetch_add(line.len() as u64, Ordering::Relaxed);
         blocking(move || {
             let mut file = OpenOptions::new().create(true).append(true).open(path)?;
             file.write_all(line.as_bytes())?;
