@@ -102,6 +102,11 @@ impl Default for Metrics {
             ),
             ("spool_bytes", "What waits on this node's disk for the database to be back", &metrics.spool_bytes),
             (
+                "spool_rejected_bytes",
+                "What waited there and could not be stored: set aside for a person to look at",
+                &metrics.spool_rejected_bytes,
+            ),
+            (
                 "streams_bridged",
                 "Streams that this node passes on to the node of their session",
                 &metrics.streams_bridged,
