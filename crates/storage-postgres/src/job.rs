@@ -32,6 +32,7 @@ static DIALECT: Dialect = Dialect {
     now_us: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     open_sessions: "sessions",
     account: account_with!("nextval('credit_ledger_sequence_seq')"),
+    ledger_numbers: "SELECT nextval('credit_ledger_sequence_seq') FROM generate_series(1, ?1)",
     // Up to the oldest transaction that is under way; and what a backup of another server brought from this one's future.
     outbox_settled: "(transaction < pg_snapshot_xmin(pg_current_snapshot())::text::bigint \
         OR transaction >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)",

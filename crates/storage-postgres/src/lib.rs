@@ -11,6 +11,7 @@
 //! - Two jobs that get into each other's way are run again, a few times, before anybody is told.
 //! - The connection must be the server's own, or a pooler's that keeps it for the session: statements stay prepared.
 
+mod creations;
 mod failure;
 mod job;
 mod migration;
@@ -24,9 +25,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kallglot_storage::{Storage, StorageError};
+use kallglot_storage::{CreateSession, Storage, StorageError};
+use kallglot_storage_sql::session::Prepared;
 use kallglot_storage_sql::{FromValue as _, Row, Sql as _, params};
 
+use crate::creations::Creations;
 use crate::failure::{Failure, Remedy, full};
 use crate::job::{Connection, Job};
 use crate::migration::MIGRATIONS;
@@ -122,6 +125,7 @@ struct Heard {
 
 struct Shared {
     pool: Pool,
+    creations: Creations,
     heard: Mutex<Heard>,
 }
 
@@ -164,7 +168,8 @@ impl PostgresStorage {
         let name: String =
             name.and_then(|row| row.try_get(0)).map_err(|error| OpenError::Database { cause: full(&error) })?;
         let target = Target::parse(&config.url, &name).map_err(|cause| OpenError::Url { cause })?;
-        let shared = Shared { pool: Pool::new(target, config.connections_max), heard: Mutex::default() };
+        let pool = Pool::new(target, config.connections_max);
+        let shared = Shared { pool, creations: Creations::default(), heard: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -177,9 +182,20 @@ impl PostgresStorage {
         let place = self.shared.pool.place().await?;
         let shared = Arc::clone(&self.shared);
         let job = tokio::spawn(async move { shared.run(&place, true, &arguments, work).await });
-        job.await.unwrap_or_else(|_| {
-            Err(StorageError::Internal { cause: "a job of the database was lost; see the log".into() })
-        })
+        job.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Makes a session; with others that one organization pays for, in one transaction.
+    async fn create(&self, session: Prepared) -> Result<CreateSession> {
+        let Some(payer) = session.payer().map(str::to_owned) else {
+            return self.write(session, |db, session| Box::pin(session.create(db))).await;
+        };
+        let (answer, leads) = self.shared.creations.join(&payer, session)?;
+        if leads {
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move { creations::lead(&shared, payer).await });
+        }
+        answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
     /// Runs `work` outside of a transaction.
@@ -194,6 +210,10 @@ impl PostgresStorage {
 }
 
 kallglot_storage_sql::repositories!(PostgresStorage);
+
+fn lost() -> StorageError {
+    StorageError::Internal { cause: "a job of the database was lost; see the log".into() }
+}
 
 /// How a job went that was run once.
 enum Run<T> {

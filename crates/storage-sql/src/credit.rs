@@ -40,6 +40,13 @@ pub(crate) struct Account {
     next: i64,
 }
 
+impl Account {
+    /// The same, for an entry of this number.
+    pub(crate) fn numbered(self, next: i64) -> Self {
+        Self { next, ..self }
+    }
+}
+
 /// What is to be appended to the ledger.
 pub(crate) struct Entry<'a> {
     pub(crate) organization: &'a str,
@@ -101,6 +108,17 @@ pub(crate) async fn lock<S: Sql>(db: &S, organization: &str) -> Result<()> {
 /// How this organization's credits stand, for the next entry, to be asked after [`lock`]; none when there is no such organization.
 pub(crate) async fn account<S: Sql>(db: &S, organization: &str) -> Result<Option<Account>> {
     db.first(S::DIALECT.account, params![organization], read).await
+}
+
+/// Numbers for the next entries, growing.
+pub(crate) async fn next_numbers<S: Sql>(db: &S, count: usize) -> Result<Vec<i64>> {
+    let read = |row: &dyn Row| {
+        let none = || StorageError::Internal { cause: "a number is none".into() };
+        i64::from_value(row.value_at(0)?).ok_or_else(none)
+    };
+    let mut numbers = db.every(S::DIALECT.ledger_numbers, params![count as i64], read).await?;
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// See [`kallglot_storage::OrganizationRepository::credit_balance`].

@@ -1,7 +1,8 @@
 //! The repository traits, made of this crate's functions.
 
 /// Implements every repository trait, and [`Transfer`](crate::transfer::Transfer), for a storage that has these two methods, each of which runs a function of this crate with its
-/// arguments and a connection:
+/// arguments and a connection (and `async fn create(&self, session: Prepared) -> Result<CreateSession>`, which makes a session by
+/// [`Prepared::create`](crate::session::Prepared::create) or several by [`create_all`](crate::session::create_all)):
 ///
 /// - `async fn write(&self, arguments: A, work: …) -> Result<T>` in a durable transaction, all or nothing;
 /// - `async fn read(&self, arguments: A, work: …) -> Result<T>` on a connection that changes nothing.
@@ -238,7 +239,7 @@ macro_rules! repositories {
             #[$crate::names::async_trait]
             impl SessionRepository for $storage {
                 async fn create_session(&self, new: &NewSession) -> Result<CreateSession> {
-                    self.write(session::Prepared::of(new), |db, prepared| Box::pin(prepared.create(db))).await
+                    self.create(session::Prepared::of(new)).await
                 }
 
                 async fn session(&self, tenant: Tenant, id: SessionId) -> Result<Option<Session>> {

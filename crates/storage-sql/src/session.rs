@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::{try_join, try_join_all, try_join3};
 use kallglot_core::Timestamp;
 use kallglot_core::credit::{CreditBalance, LedgerKind};
 use kallglot_core::event::Event;
@@ -319,6 +319,16 @@ impl Prepared {
         }
     }
 
+    /// Who pays for it; none when it costs nothing.
+    pub fn payer(&self) -> Option<&str> {
+        (self.price > 0).then_some(self.organization.as_str())
+    }
+
+    /// Under which idempotency key its answer is kept, if it is: environment and key.
+    pub fn answer_key(&self) -> Option<(&'static str, &str)> {
+        self.answer.as_ref().map(|(answer, _)| (self.environment, answer.key.as_str()))
+    }
+
     /// See [`kallglot_storage::SessionRepository::create_session`]. Everything that must be asked is asked, together, before the first
     /// row is written; then the rows are written, together.
     pub async fn create<S: Sql>(&self, db: &S) -> Result<CreateSession> {
@@ -326,6 +336,11 @@ impl Prepared {
             credit::lock(db, &self.organization).await?;
         }
         let (found, account) = try_join(self.find(db), self.account(db)).await?;
+        self.finish(db, found, account).await
+    }
+
+    /// Makes it, unless there is an answer or too little to pay with.
+    async fn finish<S: Sql>(&self, db: &S, found: Found, account: Option<Account>) -> Result<CreateSession> {
         if let Found::Answer(stored) = found {
             return Ok(CreateSession::Known(stored));
         }
@@ -411,4 +426,26 @@ impl Prepared {
         )
         .await
     }
+}
+
+/// Makes several sessions at once, as one after another: all of one payer, and no two under one idempotency key. All or none.
+///
+/// # Errors
+/// Those of each of them; who wants to know of which makes them one by one.
+pub async fn create_all<S: Sql>(db: &S, all: &[Prepared]) -> Result<Vec<CreateSession>> {
+    let Some(payer) = all.first() else { return Ok(Vec::new()) };
+    credit::lock(db, &payer.organization).await?;
+    let found = try_join_all(all.iter().map(|one| one.find(db)));
+    let (found, account, numbers) = try_join3(found, payer.account(db), credit::next_numbers(db, all.len())).await?;
+    let mut account = account;
+    let mut outcomes = Vec::with_capacity(all.len());
+    for ((one, found), number) in all.iter().zip(found).zip(numbers) {
+        account = account.map(|account| account.numbered(number));
+        let outcome = one.finish(db, found, account).await?;
+        if let (CreateSession::Created(Some(balance)), Some(account)) = (&outcome, &mut account) {
+            account.balance = *balance;
+        }
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
 }

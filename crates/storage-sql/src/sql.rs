@@ -209,6 +209,8 @@ pub struct Dialect {
     pub open_sessions: &'static str,
     /// [`account_with!`](crate::account_with) the number of the next entry of the ledger.
     pub account: &'static str,
+    /// The numbers of the next `?1` entries of the ledger.
+    pub ledger_numbers: &'static str,
     /// A condition on a row of the outbox: no row with a smaller number can appear after this one is seen.
     pub outbox_settled: &'static str,
     /// The changes for the gate (columns `place`, `kind`, `id`, `detail`, `at_us`): all rows with a greater `place` than the horizon's

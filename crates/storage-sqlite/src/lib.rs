@@ -19,7 +19,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kallglot_storage::{Storage, StorageError};
+use kallglot_storage::{CreateSession, Storage, StorageError};
+use kallglot_storage_sql::session::Prepared;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
@@ -191,6 +192,11 @@ impl SqliteStorage {
         T: Send + 'static,
     {
         self.queues()?.0.write(move |connection| Sqlite::run(connection, &arguments, work)).await
+    }
+
+    /// Makes a session.
+    async fn create(&self, session: Prepared) -> Result<CreateSession, StorageError> {
+        self.write(session, |db, session| Box::pin(session.create(db))).await
     }
 
     /// Runs `work` on a reader.

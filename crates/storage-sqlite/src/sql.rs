@@ -21,6 +21,8 @@ static DIALECT: Dialect = Dialect {
     open_sessions: "sessions INDEXED BY sessions_not_ended",
     // Nothing is ever deleted from the ledger, and one writes at a time.
     account: account_with!("(SELECT coalesce(max(sequence), 0) + 1 FROM credit_ledger)"),
+    ledger_numbers: "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?1) \
+        SELECT (SELECT coalesce(max(sequence), 0) FROM credit_ledger) + number FROM numbers",
     outbox_settled: "true",
     renumber: &[],
     gate_places: "SELECT sequence AS place, sequence, kind, id, detail FROM gate_changes",
