@@ -3,11 +3,13 @@
 //! What must stay true: a node that could not say for [`AWAY_AFTER`] that it is there lets go of the sessions that others have taken over
 //! meanwhile; changes take effect on every node within a second, told or not: each looks for them in the database as well.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use kallglot_cluster::Heard;
 use kallglot_core::id::NodeId;
 use kallglot_storage::{GateChange, Node, StorageError};
@@ -97,69 +99,106 @@ pub(crate) async fn beat(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-/// Makes changes by other processes take effect: what another node announces at once, all others when the database tells.
+/// Makes changes by other processes take effect: what another node announces at once, all others when the database tells. Neither waits for
+/// the other, since either may be slow to fail.
 pub(crate) async fn hear_changes(app: Arc<App>, stop: CancellationToken) {
     let mut news = app.cluster.listen();
-    let (mut marker, mut seen) = (None, None);
+    let mut known = Known::default();
     loop {
-        let looked = look(&app, &mut marker, &mut seen).await;
-        let was_up = app.node.database_up.swap(looked.is_ok(), Ordering::Relaxed);
-        if let Err(error) = looked {
-            // What can be neither asked nor heard of may have changed.
-            if app.node.shared.is_none() || app.cluster.check().get().await.is_err() {
-                app.keys.forget_all();
-            }
-            if was_up {
-                tracing::error!(%error, "the database does not answer; calls go on, new ones can't begin");
-            }
-        } else if !was_up {
-            tracing::info!("the database answers again");
-        }
-        let mut next = std::pin::pin!(tokio::time::sleep(CHANGES_EVERY));
-        loop {
+        let mut lost = false;
+        let mut looking = pin!(look(&app, known));
+        let looked = loop {
             tokio::select! {
-                () = &mut next => break,
-                heard = news.next() => match heard {
-                    Some(Heard::News(text)) => {
-                        if !app.hear_credit_news(&text) && let Some(change) = GateChange::parse(&text) {
-                            app.take_effect(&[change]).await;
-                        }
-                    }
-                    Some(Heard::Lost) => {
-                        app.keys.forget_all();
-                        seen = None;
-                        break;
-                    }
-                    None => news = app.cluster.listen(),
-                },
+                looked = &mut looking => break looked,
+                heard = news.next() => lost |= app.hear(heard, &mut news).await,
                 () = stop.cancelled() => return,
             }
+        };
+        let was_up = app.node.database_up.swap(looked.is_ok(), Ordering::Relaxed);
+        match looked {
+            Ok(found) => {
+                known = found;
+                if !was_up {
+                    tracing::info!("the database answers again");
+                }
+            }
+            Err(error) => {
+                // What can be neither asked nor heard of may have changed.
+                if app.node.shared.is_none() || app.cluster.check().get().await.is_err() {
+                    app.keys.forget_all();
+                }
+                if was_up {
+                    tracing::error!(%error, "the database does not answer; calls go on, new ones can't begin");
+                }
+            }
+        }
+        let mut next = pin!(tokio::time::sleep(CHANGES_EVERY));
+        while !lost {
+            tokio::select! {
+                () = &mut next => break,
+                heard = news.next() => lost |= app.hear(heard, &mut news).await,
+                () = stop.cancelled() => return,
+            }
+        }
+        if lost {
+            known.seen = None;
         }
     }
 }
 
-async fn look(app: &App, marker: &mut Option<i64>, seen: &mut Option<u64>) -> Result<(), StorageError> {
+/// What is known of the list of changes.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Up to where it was read.
+    marker: Option<i64>,
+    /// What the database said last when it was asked whether there is anything new.
+    seen: Option<u64>,
+}
+
+async fn look(app: &App, mut known: Known) -> Result<Known, StorageError> {
     let changes = app.storage.changes().await?;
-    if *seen == Some(changes) {
-        return Ok(());
+    if known.seen == Some(changes) {
+        return Ok(known);
     }
     loop {
-        let found = app.storage.gate_changes_since(*marker).await?;
-        if found.lost || marker.is_none() {
+        let found = app.storage.gate_changes_since(known.marker).await?;
+        if found.lost || known.marker.is_none() {
             app.keys.forget_all();
         }
         app.take_effect(&found.changes).await;
         // Without progress the rest comes with the next look: some changes may be told again for as long as others are being made.
-        let done = found.changes.is_empty() || *marker == Some(found.marker);
-        *marker = Some(found.marker);
+        let done = found.changes.is_empty() || known.marker == Some(found.marker);
+        known.marker = Some(found.marker);
         if done {
-            *seen = Some(changes);
-            return Ok(());
+            known.seen = Some(changes);
+            return Ok(known);
         }
     }
 }
 
 impl App {
+    /// Takes in what was heard; true when something may have been missed.
+    async fn hear(&self, heard: Option<Heard>, news: &mut BoxStream<'static, Heard>) -> bool {
+        match heard {
+            Some(Heard::News(text)) => {
+                if !self.hear_credit_news(&text)
+                    && let Some(change) = GateChange::parse(&text)
+                {
+                    self.take_effect(&[change]).await;
+                }
+                false
+            }
+            Some(Heard::Lost) => {
+                self.keys.forget_all();
+                true
+            }
+            None => {
+                *news = self.cluster.listen();
+                true
+            }
+        }
+    }
+
     /// Makes changes by other processes take effect in this one.
     async fn take_effect(&self, changes: &[GateChange]) {
         self.keys.forget(changes);
