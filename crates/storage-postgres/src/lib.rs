@@ -36,7 +36,7 @@ use crate::migration::MIGRATIONS;
 use crate::pool::{Place, Pool, Target};
 
 /// Longest that a job may take on its connection. After that, the connection is given up.
-pub(crate) const JOB_MAX: Duration = Duration::from_secs(20);
+pub(crate) const JOB_MAX: Duration = Duration::from_secs(10);
 /// How often a job is run again because others were in its way.
 const AGAIN_MAX: u32 = 8;
 

@@ -22,8 +22,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What every connection is told first: how long a statement, a wait for a lock and a silence of ours in a transaction may take, each
 /// shorter than [`crate::JOB_MAX`]; and that what is committed is on disk, also where the server is set up otherwise.
-const SET_UP: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
-    SET idle_in_transaction_session_timeout = '10s'; SET client_min_messages = 'warning'; SET jit = off; \
+const SET_UP: &str = "SET statement_timeout = '8s'; SET lock_timeout = '3s'; \
+    SET idle_in_transaction_session_timeout = '8s'; SET client_min_messages = 'warning'; SET jit = off; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// Where the database is, from its URL.
