@@ -233,3 +233,27 @@ async fn what_is_wrong_with_the_address_is_said() {
     assert!(matches!(error, OpenError::Older { found: 0, .. }), "{error}");
     assert!(error.to_string().contains("kallglot migrate"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_loses_everything_is_given_up_in_time() {
+    let server = Postgres::start().await;
+    server.create_database("calls").await;
+    let proxy = Proxy::start(server.address()).await;
+    let storage = open(server.url_at(proxy.address(), "calls")).await;
+    begin(&storage).await;
+    proxy.stall();
+    let new = new_session(1);
+    let (created, read) = tokio::join!(storage.create_session(&new), storage.session(TENANT, SessionId::from_bits(1)));
+    assert_eq!((if_available(created), if_available(read)), (None, None));
+    proxy.mend().await;
+    while if_available(storage.changes().await).is_none() {
+        tokio::task::yield_now().await;
+    }
+    match storage.create_session(&new).await {
+        Ok(CreateSession::Created(None)) => {}
+        // What was lost on the way back was done.
+        Err(StorageError::Conflict { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(storage.open_sessions(None, 10).await.unwrap(), [new.session]);
+}

@@ -437,13 +437,16 @@ pub async fn create_all<S: Sql>(db: &S, all: &[Prepared]) -> Result<Vec<CreateSe
     credit::lock(db, &payer.organization).await?;
     let found = try_join_all(all.iter().map(|one| one.find(db)));
     let (found, account, numbers) = try_join3(found, payer.account(db), credit::next_numbers(db, all.len())).await?;
-    let mut account = account;
+    let (mut account, mut numbers) = (account, numbers.into_iter().peekable());
     let mut outcomes = Vec::with_capacity(all.len());
-    for ((one, found), number) in all.iter().zip(found).zip(numbers) {
-        account = account.map(|account| account.numbered(number));
+    for (one, found) in all.iter().zip(found) {
+        if let (Some(account), Some(number)) = (&mut account, numbers.peek()) {
+            *account = account.numbered(*number);
+        }
         let outcome = one.finish(db, found, account).await?;
         if let (CreateSession::Created(Some(balance)), Some(account)) = (&outcome, &mut account) {
             account.balance = *balance;
+            numbers.next();
         }
         outcomes.push(outcome);
     }

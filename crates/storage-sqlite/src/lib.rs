@@ -240,6 +240,10 @@ impl Storage for SqliteStorage {
 
 #[cfg(test)]
 mod tests {
+    use kallglot_storage::conformance::example::{TENANT, answer, at, begin_with_credits, new_session};
+    use kallglot_storage::{NewSession, OrganizationRepository as _, SessionRepository as _};
+    use kallglot_storage_sql::session;
+
     use super::*;
 
     #[test]
@@ -251,5 +255,26 @@ mod tests {
         assert_eq!(pragma("synchronous"), Ok(2.into()), "2 is FULL");
         assert_eq!(pragma("foreign_keys"), Ok(1.into()));
         assert_eq!(pragma("trusted_schema"), Ok(0.into()));
+    }
+
+    #[tokio::test]
+    async fn several_sessions_at_once_are_made_as_one_after_another() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let storage = SqliteStorage::open(folder.path()).expect("a new database");
+        let granted = begin_with_credits(&storage, 2).await;
+        let paid = |number: u128| {
+            let idempotency = Some(answer(&format!("order {number}"), number, at(10)));
+            NewSession { credits: 1, idempotency, ..new_session(number) }
+        };
+        storage.create_session(&paid(1)).await.unwrap();
+        let repeated = NewSession { idempotency: paid(1).idempotency, ..paid(2) };
+        let all: Vec<Prepared> = [repeated, paid(3), paid(4)].iter().map(Prepared::of).collect();
+        let made = storage.write(all, |db, all| Box::pin(session::create_all(db, all))).await.unwrap();
+        let [CreateSession::Known(_), CreateSession::Created(Some(spent)), CreateSession::NoCredits(left)] = &made[..]
+        else {
+            panic!("{made:?}");
+        };
+        assert_eq!((spent.remaining, spent.sequence, left), (0, granted.sequence + 2, spent));
+        assert_eq!(storage.credit_balance(TENANT.organization).await.unwrap(), Some(*left));
     }
 }
