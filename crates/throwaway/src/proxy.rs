@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::free_port;
+use crate::{Looks, free_port};
 
 const BUFFER_BYTES: usize = 16 * 1024;
 /// Connections that wait to be accepted.
@@ -100,10 +100,8 @@ impl Proxy {
 
     async fn order(&self, order: Order) {
         let (done, waits) = oneshot::channel();
-        // Both fail only when the runtime stops.
-        if self.orders.send((order, done)).await.is_ok() {
-            let _ = waits.await;
-        }
+        self.orders.send((order, done)).await.expect("the proxy runs");
+        waits.await.expect("the proxy runs");
     }
 }
 
@@ -117,6 +115,18 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bind(address)?.listen(BACKLOG)
+}
+
+/// Holds a port again on which this process has just stopped listening. A process that is being started has a copy of the listening socket
+/// for a moment, until it becomes another program.
+async fn bind_again(address: SocketAddr) -> TcpSocket {
+    let mut looks = Looks::at("the proxy's port is free again");
+    loop {
+        looks.next().await;
+        if let Ok(socket) = bind(address) {
+            return socket;
+        }
+    }
 }
 
 enum Port {
@@ -152,7 +162,7 @@ impl Task {
                             // Closed before it is bound again: connections that were not accepted yet are reset.
                             drop(port);
                             self.close().await;
-                            Port::Closed(bind(self.address).expect("the port was ours a moment ago"))
+                            Port::Closed(bind_again(self.address).await)
                         }
                         (Order::Mend, Port::Closed(socket)) => Port::Open(socket.listen(BACKLOG).expect("the port is ours")),
                         (Order::Mend, open) => open,

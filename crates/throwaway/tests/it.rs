@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kallglot_throwaway::{Postgres, Proxy, Redis};
@@ -186,6 +188,27 @@ async fn a_proxy_that_is_cut_resets_and_refuses_until_it_is_mended() {
     proxy.cut_connections().await;
     assert_eq!(soon(stream.read_u8()).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     echoed(&mut TcpStream::connect(proxy.address()).await.unwrap(), "the next").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_cut_and_mended_while_processes_are_started() {
+    let proxy = Proxy::start(echo().await).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let starting = tokio::spawn({
+        let over = Arc::clone(&over);
+        async move {
+            while !over.load(Ordering::SeqCst) {
+                assert!(Command::new("true").status().await.unwrap().success());
+            }
+        }
+    });
+    for _ in 0..200 {
+        proxy.cut().await;
+        proxy.mend().await;
+        echoed(&mut TcpStream::connect(proxy.address()).await.unwrap(), "mended").await.unwrap();
+    }
+    over.store(true, Ordering::SeqCst);
+    soon(starting).await.unwrap();
 }
 
 #[tokio::test]
