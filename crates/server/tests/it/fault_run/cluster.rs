@@ -215,8 +215,9 @@ impl Cluster {
 
     /// Makes the database's tables, and starts all nodes.
     pub(super) async fn start(&self) {
-        if let Some(Shared { database_url, .. }) = &self.shared {
-            kallglot_storage_postgres::migrate(database_url).await.unwrap();
+        if self.shared.is_some() {
+            let made = self.command(0, &["migrate"]).output().await.unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         }
         futures_util::future::join_all((0..self.len()).map(|node| self.start_node(node))).await;
     }
@@ -434,7 +435,8 @@ impl Cluster {
         if timeout(START_MAX, ready).await.is_err() {
             for node in 0..self.len() {
                 let answer = self.client(node).get("/readyz").await;
-                self.report.violation(format!("node {node} is not ready: {:?}", answer.map(|answer| answer.text())));
+                let said = answer.map(|answer| answer.text()).map_err(|error| error.to_string());
+                self.report.must(said.as_deref() == Ok("ready\n"), || format!("node {node} is not ready: {said:?}"));
             }
         }
     }
