@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::App;
 
-/// How often what was spent is told.
+/// How often what was spent is told by one of at most [`NODES_MAX`] nodes. More nodes tell less often each: every node hears all of them.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+const NODES_MAX: u32 = 16;
 /// Organizations whose balances wait to be told; of more the rest is told with their next spend.
 const WAITING_MAX: usize = 10_000;
 const KIND: &str = "credits";
@@ -81,8 +83,9 @@ pub(crate) async fn tell(app: Arc<App>, stop: CancellationToken) {
         return;
     }
     loop {
+        let nodes = app.node.nodes.load(Ordering::Relaxed);
         tokio::select! {
-            () = tokio::time::sleep(TELL_EVERY) => {}
+            () = tokio::time::sleep(TELL_EVERY * nodes.div_ceil(NODES_MAX).max(1)) => {}
             () = stop.cancelled() => return,
         }
         let text = app.credit_news.take();
