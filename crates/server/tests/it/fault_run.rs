@@ -170,5 +170,5 @@ async fn one_node_loses_and_doubles_nothing_when_it_is_killed_and_stopped_under_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_lose_and_double_nothing_whatever_fails_under_load() {
-    run(3, true, 25).await;
+    run(3, true, 20).await;
 }

@@ -1,6 +1,7 @@
 //! API keys: made, used, rotated and revoked through any node. A secret that was given out works on every node at once; one that was
 //! taken back is refused by every node within a second of the acknowledgement, and for good.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -38,10 +39,31 @@ const TAKEN_BACK: &[Refusal] = &[
 struct Known {
     name: String,
     id: String,
-    /// None while a rotation was asked for and not acknowledged.
+    /// None once something was asked for that may have taken it back.
     valid: Option<Secret>,
     taken_back: Vec<Secret>,
-    revoked: bool,
+    /// Whether a rotation or a revocation was asked for, and whether it was acknowledged.
+    rotation: Done,
+    revocation: Done,
+}
+
+/// What is known of a change that was asked for once, or again and again where that changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    No,
+    Perhaps,
+    Yes,
+}
+
+impl Done {
+    /// Whether something that comes with the change may be there so many times.
+    fn allows(self, times: usize) -> bool {
+        match self {
+            Self::No => times == 0,
+            Self::Perhaps => times <= 1,
+            Self::Yes => times == 1,
+        }
+    }
 }
 
 /// See above.
@@ -119,6 +141,13 @@ impl Keys {
     }
 }
 
+/// How often each is there.
+fn times(all: impl Iterator<Item = (String, String)>) -> BTreeMap<(String, String), usize> {
+    let mut times = BTreeMap::new();
+    all.for_each(|one| *times.entry(one).or_default() += 1);
+    times
+}
+
 #[async_trait]
 impl Capability for Keys {
     fn name(&self) -> &'static str {
@@ -144,8 +173,14 @@ impl Capability for Keys {
                 format!("{name} was made twice: {} {}", made.text(), again.text())
             });
         }
-        let mut known =
-            Known { name, id: id.clone(), valid: Some(secret.clone()), taken_back: Vec::new(), revoked: false };
+        let mut known = Known {
+            name,
+            id: id.clone(),
+            valid: Some(secret.clone()),
+            taken_back: Vec::new(),
+            rotation: Done::No,
+            revocation: Done::No,
+        };
         self.works_everywhere(&secret).await;
 
         if chance.below(2) == 0 {
@@ -158,6 +193,7 @@ impl Capability for Keys {
                 Reply::Done(answer) => {
                     let at = Instant::now();
                     report.count("acknowledged", "rotations");
+                    known.rotation = Done::Yes;
                     let new = Secret::new(text(&answer.json(), "/secret"));
                     let old = std::mem::replace(&mut secret, new.clone());
                     known.valid = Some(new.clone());
@@ -174,20 +210,19 @@ impl Capability for Keys {
                         tokio::join!(self.works_everywhere(&old), self.works_everywhere(&new));
                     }
                 }
-                Reply::Nothing => known.valid = None,
-                Reply::Refused | Reply::Later => {}
+                Reply::Nothing | Reply::Later => (known.valid, known.rotation) = (None, Done::Perhaps),
+                Reply::Refused => {}
             }
         }
         if chance.below(4) > 0 {
             let path = format!("/v1/api_keys/{id}/revoke");
             let ask = Ask::post("revoke a key", &path, operator, json!({}));
             let acknowledged = self.acknowledged(ask, chance).await;
-            // Asked for at least, so perhaps done.
-            known.valid = None;
+            (known.valid, known.revocation) = (None, Done::Perhaps);
             if let Some((_, node)) = acknowledged {
                 let at = Instant::now();
                 report.count("acknowledged", "revocations");
-                known.revoked = true;
+                known.revocation = Done::Yes;
                 self.is_refused_everywhere("from a revocation until the key was last let in", &secret, node, at).await;
                 known.taken_back.push(secret);
             }
@@ -197,21 +232,40 @@ impl Capability for Keys {
 
     async fn settle(&self, _: &mut Chance) {}
 
-    async fn check(&self, _: &Stored, chance: &mut Chance) {
+    async fn check(&self, stored: &Stored, chance: &mut Chance) {
         let report = &self.requests.report;
         let known = std::mem::take(&mut *self.known.lock().unwrap());
         let get = |path: String| async move {
-            let ask = Ask::get("list keys", &path, &self.organization.secret);
+            let ask = Ask::get("list keys and what was done to them", &path, &self.organization.secret);
             self.requests.send_to(0, ask).await.done().expect("a page")
         };
         let listed = load::list(get, "/v1/api_keys", None).await;
+        let audited = load::list(get, "/v1/audit_log", None).await;
+        let audited =
+            audited.iter().map(|entry| (text(entry, "/object_id").to_owned(), text(entry, "/action").to_owned()));
+        let told = stored.events.iter().map(|event| (event.object.clone(), event.event_type.to_string()));
+        let (audited, told) = (times(audited), times(told));
         for key in &known {
             let of_this_name = listed.iter().filter(|listed| text(listed, "/name") == key.name);
             let ids: Vec<_> = of_this_name.clone().map(|listed| text(listed, "/id")).collect();
             report.must(ids == [key.id.as_str()], || format!("{} was made once, as {}: {ids:?}", key.name, key.id));
             let revoked = of_this_name.clone().any(|listed| text(listed, "/status") == "revoked");
-            report.must(revoked || !key.revoked, || format!("the revocation of {} is lost", key.id));
-            report.must(!revoked || key.valid.is_none(), || format!("nobody has revoked {}", key.id));
+            report.must(key.revocation.allows(revoked.into()), || {
+                format!("{} is revoked: {revoked}, but its revocation: {:?}", key.id, key.revocation)
+            });
+            let changes = [
+                ("api_key.created", Done::Yes),
+                ("api_key.rotated", key.rotation),
+                ("api_key.revoked", key.revocation),
+            ];
+            for (change, done) in changes {
+                let place = (key.id.clone(), change.to_owned());
+                let [audited, told] = [&audited, &told].map(|all| all.get(&place).copied().unwrap_or_default());
+                report.must(done.allows(audited) && audited == told, || {
+                    format!("{change} of {}: {done:?}, {audited} times in the audit log, told {told} times", key.id)
+                });
+            }
+            report.count("checked", "keys");
         }
         for key in known.iter().rev().take(TRIED_MAX) {
             for secret in &key.taken_back {

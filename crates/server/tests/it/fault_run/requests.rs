@@ -54,7 +54,7 @@ pub(super) enum Reply {
     Done(Answer),
     /// It was refused for good, in one of the ways that were named.
     Refused,
-    /// It can't be done right now, and was not done.
+    /// It can't be done right now. It may have been done all the same: the database can go between its work and its answer.
     Later,
     /// No answer came: whether it was done is not known.
     Nothing,
