@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use kallglot_core::session::EndReason;
-use kallglot_storage::StorageError;
+use kallglot_storage::{GateChange, StorageError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -79,7 +79,12 @@ async fn replay_spool(app: Arc<App>, stop: CancellationToken) {
             () = app.spool.came() => {}
             () = stop.cancelled() => return,
         }
-        match app.spool.replay(app.storage.as_ref()).await {
+        let mut ended = Vec::new();
+        let replayed = app.spool.replay(app.storage.as_ref(), &mut ended).await;
+        for (session, reason) in ended {
+            app.changed(&[GateChange::EndSession(session, reason)]).await;
+        }
+        match replayed {
             Ok(Replay::Done(0)) => {}
             Ok(Replay::Done(writes)) => tracing::info!(writes, "what was said while the database was away is stored"),
             Ok(Replay::Away) => {}

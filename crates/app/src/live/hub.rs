@@ -197,6 +197,10 @@ impl Hub {
             let known = self.lock().get(&id).map(|live| live.commands.clone()).filter(|known| !known.is_closed());
             let commands = match known {
                 Some(commands) => commands,
+                None if deps.spool.holds(id) => {
+                    let cause = "what was said in the session waits to be stored".into();
+                    return Err(StorageError::Unavailable { cause }.into());
+                }
                 None => {
                     // Stored before the stream is ready: who is told of it finds the session active.
                     let settled = deps.storage.settle_session(id, deps.node, deps.clock.now(), AWAY_AFTER).await?;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kallglot_core::id::SessionId;
-use kallglot_core::session::Tenant;
+use kallglot_core::session::{EndReason, Tenant};
 use kallglot_storage::{Storage, StorageError};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -155,20 +155,21 @@ impl Spool {
         }
     }
 
-    /// Stores what waits, in order, until nothing does or the database is away. Only one caller at a time does it.
+    /// Stores what waits, in order, until nothing does or the database is away. Only one caller at a time does it. Adds the sessions whose
+    /// ends were stored to `ended`: somebody may have joined them again meanwhile.
     ///
     /// # Errors
     /// The file system's.
-    pub async fn replay(&self, storage: &dyn Storage) -> io::Result<Replay> {
+    pub async fn replay(&self, storage: &dyn Storage, ended: &mut Vec<(SessionId, EndReason)>) -> io::Result<Replay> {
         if self.shared.replaying.swap(true, Ordering::AcqRel) {
             return Ok(Replay::Done(0));
         }
-        let result = self.replay_all(storage).await;
+        let result = self.replay_all(storage, ended).await;
         self.shared.replaying.store(false, Ordering::Release);
         result
     }
 
-    async fn replay_all(&self, storage: &dyn Storage) -> io::Result<Replay> {
+    async fn replay_all(&self, storage: &dyn Storage, ended: &mut Vec<(SessionId, EndReason)>) -> io::Result<Replay> {
         let (mut offset, mut stored) = (self.shared.stored_bytes.load(Ordering::Relaxed), 0);
         loop {
             let lines = self.read(offset).await?;
@@ -185,7 +186,12 @@ impl Spool {
                 let bytes = line.len() as u64 + 1;
                 if let Some((tenant, session, write)) = record::read(&line) {
                     match write.store(storage, tenant, session).await {
-                        Ok(_) => stored += 1,
+                        Ok(_) => {
+                            stored += 1;
+                            if let Write::Ended(reason, _) = write {
+                                ended.push((session, reason));
+                            }
+                        }
                         Err(StorageError::Unavailable { .. }) => return Ok(Replay::Away),
                         Err(error) => {
                             tracing::error!(%session, %error, "a write that waited can't be stored; it was set aside");
