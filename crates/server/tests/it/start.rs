@@ -1,5 +1,10 @@
 //! What keeps a server from starting is said in a sentence that names it.
 
+use std::process::Stdio;
+
+use kallglot_testkit::soon;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
 use crate::process::{Folder, Server};
 
 #[tokio::test]
@@ -23,6 +28,9 @@ async fn a_bad_setting_is_named_with_what_is_allowed() {
         ("KALLGLOT_SESSION__IDLE_S", "soon", "KALLGLOT_SESSION__IDLE_S: \"soon\" is no whole number"),
         ("KALLGLOT_SESION__IDLE_S", "60", "there is no setting `sesion.idle_s`"),
         ("KALLGLOT_LISTEN", "here", "listen"),
+        ("KALLGLOT_REDIS_URL", "redis://127.0.0.1", "`database_url` and `redis_url` go together"),
+        ("KALLGLOT_DATABASE_URL", "mysql://u:secret@h/d", "`database_url` must be empty or look like postgres://"),
+        ("KALLGLOT_NODE_URL", "10.0.0.5:8080", "`node_url` is 10.0.0.5:8080; it must be empty or an http:// address"),
         ("KALLGLOT_LOG__FILTER", "a=b=c", "`log.filter` is not valid"),
         ("KALLGLOT_CONFIG", "/nowhere/settings.toml", "/nowhere/settings.toml"),
     ] {
@@ -32,6 +40,7 @@ async fn a_bad_setting_is_named_with_what_is_allowed() {
         assert_eq!(output.status.code(), Some(2), "{name}={value}: {stderr}");
         assert!(stderr.contains(says), "{name}={value}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "one sentence: {stderr}");
+        assert!(!stderr.contains("secret"), "no password is repeated: {stderr}");
     }
 }
 
@@ -59,4 +68,30 @@ async fn a_data_folder_that_can_not_be_used_is_named() {
     assert_eq!(done.code, Some(1), "{}", done.stderr);
     assert!(done.stderr.contains("can't open the database"), "{}", done.stderr);
     assert!(!done.stderr.contains("panicked"), "{}", done.stderr);
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_data_waits_until_the_first_has_gone() {
+    let folder = Folder::new();
+    let first = Server::start(&folder).await;
+    let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut second = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(second.stderr.take().unwrap()).lines();
+    let mut until = async |message: &str| {
+        soon(message, async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains(message) {
+                    return;
+                }
+                assert!(!line.contains("kallglot listens"), "too early: {line}");
+            }
+            panic!("it stopped before: {message}");
+        })
+        .await;
+    };
+    until("waiting for another server to leave the data folder").await;
+    first.terminate();
+    assert_eq!(first.wait().await, Some(0));
+    until("kallglot listens").await;
+    soon("it is dead", second.kill()).await.unwrap();
 }
