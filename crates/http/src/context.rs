@@ -325,7 +325,12 @@ fn method_name(method: &Method) -> &'static str {
 
 fn render(problem: &Problem, id: RequestId, edition: Edition, plain: Response) -> Response {
     if let Some(cause) = &problem.cause {
-        tracing::error!(request_id = %id, cause, "a request failed");
+        if problem.code == ErrorCode::ServiceUnavailable {
+            // That a part is away is said once where it is noticed, not by every request that would have needed it.
+            tracing::debug!(request_id = %id, cause, "a request could not be answered now");
+        } else {
+            tracing::error!(request_id = %id, cause, "a request failed");
+        }
     }
     let shape = edition.error_shape(problem.code);
     let status = shape.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(plain.status());
