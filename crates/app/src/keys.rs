@@ -153,7 +153,7 @@ impl App {
         within(by, &key)?;
         let body = render(&key, &secret);
         let answer = repeatable.map(|repeatable| repeatable.answer(201, &body));
-        let stored = secret.stored(self.peppers().newest());
+        let stored = secret.stored(self.pepper_to_store_with(&self.peppers()));
         match self.storage.create_key(&key, &stored, answer.as_ref(), change).await? {
             Once::Done(()) => {
                 self.changed(&[GateChange::Key(key.id)]).await;
@@ -223,7 +223,7 @@ impl App {
         let tenant = caller.key.tenant();
         may_change(&caller.key, &self.find_key(tenant, id).await?)?;
         let secret = Secret::new(tenant.environment, self.random.as_ref());
-        let stored = secret.stored(self.peppers().newest());
+        let stored = secret.stored(self.pepper_to_store_with(&self.peppers()));
         match self.storage.rotate_key(tenant, id, &stored, old_valid_until, change).await? {
             RotateKey::Rotated(key) => {
                 self.changed(&[GateChange::Key(id)]).await;

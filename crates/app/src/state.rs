@@ -1,13 +1,13 @@
 //! Everything that the edges share: one value, passed.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::SignedDuration;
 use kallglot_cluster::Cluster;
 use kallglot_core::Timestamp;
-use kallglot_core::api_key::{Peppers, ServerEnvironment};
+use kallglot_core::api_key::{Pepper, Peppers, ServerEnvironment};
 use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock;
 use kallglot_core::id::{AuditId, RequestId, SessionId};
@@ -83,6 +83,8 @@ pub struct App {
     pub(crate) suspects: Suspects,
     pub(crate) credit_news: CreditNews,
     peppers: RwLock<Arc<Peppers>>,
+    /// When this process got the newest of them.
+    peppers_since_ms: AtomicI64,
     request_ids: RequestIds,
 }
 
@@ -113,6 +115,9 @@ pub struct Parts {
     /// See [`App::node`].
     pub node: ThisNode,
 }
+
+/// How long a new pepper may take to reach all nodes: files of a Kubernetes Secret take up to two minutes.
+const PEPPER_SPREADS_MS: i64 = 5 * 60 * 1000;
 
 /// Makes ids of requests. They have to be different, not secret: a random start and a counter cost no system call.
 struct RequestIds {
@@ -165,6 +170,7 @@ impl App {
             keys: KeyCache::new(config.keys_cached_max),
             request_ids: RequestIds::new(random.as_ref()),
             peppers: RwLock::new(Arc::new(peppers)),
+            peppers_since_ms: AtomicI64::new(clock.now().as_millisecond()),
             config,
             storage,
             cluster,
@@ -192,8 +198,19 @@ impl App {
         Arc::clone(&self.peppers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The one of `peppers` with which secrets are stored: the newest. But one that a node of several got a short while ago only reads,
+    /// since others may not have it yet, and for them a secret that is stored with it would be nobody's.
+    pub(crate) fn pepper_to_store_with<'a>(&self, peppers: &'a Peppers) -> &'a Pepper {
+        let known_ms = self.clock.now().as_millisecond() - self.peppers_since_ms.load(Ordering::Relaxed);
+        match peppers.older().first() {
+            Some(before) if self.node.shared.is_some() && known_ms < PEPPER_SPREADS_MS => before,
+            _ => peppers.newest(),
+        }
+    }
+
     /// Hashes keys with these from now on: the pepper was rotated.
     pub fn set_peppers(&self, peppers: Peppers) {
+        self.peppers_since_ms.store(self.clock.now().as_millisecond(), Ordering::Relaxed);
         *self.peppers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(peppers);
         self.keys.forget_all();
     }

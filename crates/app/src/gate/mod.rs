@@ -100,7 +100,10 @@ impl App {
         for pepper in peppers.older() {
             let old = pepper.hash(secret.expose());
             if let Some(found) = self.storage.key_of_secret(&old).await? {
-                self.storage.rehash_secret(&old, hash, peppers.newest().number()).await?;
+                let newest = peppers.newest().number();
+                if self.pepper_to_store_with(peppers).number() == newest {
+                    self.storage.rehash_secret(&old, hash, newest).await?;
+                }
                 return Ok(Some(found));
             }
         }

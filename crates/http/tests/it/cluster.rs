@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kallglot_core::api_key::{Pepper, Peppers};
 use kallglot_core::permission::Permission;
 use kallglot_core::session::{Environment, Mode, Speaker, Tenant};
 use kallglot_testkit::backing::{Cables, Servers};
@@ -373,5 +374,45 @@ async fn a_node_that_was_cut_off_lets_go_of_what_others_took_over() {
         transcript.turns.iter().map(|turn| turn.id.clone()).collect::<BTreeSet<_>>() == said
     })
     .await;
+    nodes.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pepper_that_reaches_the_nodes_one_after_the_other_locks_nobody_out() {
+    let nodes = Nodes::start(2).await;
+    let organization = nodes.nodes[0].organization().await;
+    let (_, secret) = nodes.nodes[0].key_with(&organization, Environment::Live, |_| {}).await;
+    let clients = nodes.clients(&secret);
+    let rotated = || Peppers::new(Pepper::new(2, [2; 32]), vec![Pepper::new(1, [7; 32])]);
+    let by_pepper = async || {
+        let now = kallglot_core::clock::Clock::now(nodes.nodes[0].clock.as_ref());
+        nodes.nodes[0].app.storage.secrets_by_pepper(now).await.unwrap()
+    };
+
+    nodes.nodes[0].app.set_peppers(rotated());
+    for client in &clients {
+        assert_eq!(client.get("/v1/whoami").await.unwrap().status, 200);
+    }
+    let admin = nodes.nodes[0].client_that_may(&organization, &[Permission::ApiKeysManage]).await;
+    let made = admin.post("/v1/api_keys", serde_json::json!({ "name": "new" })).await.unwrap();
+    assert_eq!(made.status, 201, "{}", made.text());
+    let made = made.json()["secret"].as_str().unwrap().to_owned();
+    for client in nodes.clients(&made) {
+        assert_eq!(client.get("/v1/whoami").await.unwrap().status, 200, "also where the new pepper is not there yet");
+    }
+    assert_eq!(
+        by_pepper().await.iter().filter(|(number, _)| *number == 2).count(),
+        1,
+        "only what the test made itself"
+    );
+
+    // Once it must have reached all, secrets move to it when they are used.
+    nodes.nodes[1].app.set_peppers(rotated());
+    nodes.nodes[0].clock.advance(jiff::SignedDuration::from_mins(5));
+    nodes.nodes[0].app.keys.forget_all();
+    for client in &clients {
+        assert_eq!(client.get("/v1/whoami").await.unwrap().status, 200);
+    }
+    assert!(by_pepper().await.contains(&(2, 2)), "{:?}", by_pepper().await);
     nodes.finish().await;
 }
