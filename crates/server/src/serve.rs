@@ -32,8 +32,6 @@ use crate::{backends, engines, telemetry};
 /// How often the peppers' file is looked at. The contract allows 1 s (section 14).
 const PEPPERS_EVERY: Duration = Duration::from_millis(250);
 
-/// Held by the server that runs on a data folder.
-pub(crate) const LOCK_FILE: &str = "serve.lock";
 /// How long a server waits for the one before it to leave the data folder.
 const PREDECESSOR_MAX: Duration = Duration::from_secs(30);
 
@@ -135,29 +133,34 @@ impl Running {
     }
 }
 
+/// Locks the data folder, which is made if it is not there, as long as the answer lives. None: a server runs on it.
+pub(crate) fn lock_folder(data_dir: &Path) -> io::Result<Option<File>> {
+    std::fs::create_dir_all(data_dir)?;
+    let lock = OpenOptions::new().create(true).append(true).open(data_dir.join("serve.lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(source),
+    }
+}
+
 /// Makes the data folder this server's: two on one would each count for themselves and write into the same spool.
 async fn take_folder(data_dir: &Path) -> Result<File, StartError> {
-    let path = data_dir.join(LOCK_FILE);
-    let failed = |source| StartError::Folder { path: path.clone(), source };
-    std::fs::create_dir_all(data_dir).map_err(failed)?;
-    let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
     let deadline = tokio::time::Instant::now() + PREDECESSOR_MAX;
     let mut told = false;
     loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-            Err(TryLockError::WouldBlock) if tokio::time::Instant::now() >= deadline => {
-                return Err(StartError::Taken(data_dir.to_owned()));
-            }
-            Err(TryLockError::WouldBlock) => {
-                if !told {
-                    tracing::info!(data_dir = %data_dir.display(), "waiting for another server to leave the data folder");
-                }
-                told = true;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+        let locked = lock_folder(data_dir);
+        if let Some(lock) = locked.map_err(|source| StartError::Folder { path: data_dir.to_owned(), source })? {
+            return Ok(lock);
         }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(StartError::Taken(data_dir.to_owned()));
+        }
+        if !told {
+            tracing::info!(data_dir = %data_dir.display(), "waiting for another server to leave the data folder");
+        }
+        told = true;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

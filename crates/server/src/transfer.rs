@@ -143,15 +143,8 @@ fn nobody_serves(config: &Config, data_dir: &Path) -> Result<Option<File>, Comma
     if config.is_shared() {
         return Ok(None);
     }
-    let path = data_dir.join(serve::LOCK_FILE);
-    let named = |source| CommandError::File { path: path.clone(), source };
-    std::fs::create_dir_all(data_dir).map_err(named)?;
-    let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(named)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(CommandError::Invalid(format!("a server runs on {}: stop it first", data_dir.display())))
-        }
-        Err(std::fs::TryLockError::Error(source)) => Err(named(source)),
-    }
+    let locked = serve::lock_folder(data_dir);
+    let lock = locked.map_err(|source| CommandError::File { path: data_dir.to_owned(), source })?;
+    let taken = || CommandError::Invalid(format!("a server runs on {}: stop it first", data_dir.display()));
+    lock.ok_or_else(taken).map(Some)
 }

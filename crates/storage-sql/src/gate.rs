@@ -4,7 +4,6 @@
 //! another order than they began in, a place is a transaction, so what commits late has a place of its own; what lies beyond the
 //! oldest transaction that is under way is told again until that one is over.
 
-use kallglot_core::session::EndReason;
 use kallglot_storage::{GateChange, GateChanges};
 
 use crate::row::Columns;
@@ -29,7 +28,8 @@ pub(crate) async fn ask_to_end_session<S: Sql>(db: &S, session: &str, reason: &s
 struct Told {
     forgotten: i64,
     horizon: i64,
-    change: Option<(i64, GateChange)>,
+    /// Its place, and what it is: none for a kind that only a newer program knows.
+    change: Option<(i64, Option<GateChange>)>,
 }
 
 fn read(row: &dyn Row) -> Result<Told> {
@@ -37,18 +37,12 @@ fn read(row: &dyn Row) -> Result<Told> {
     let place: Option<i64> = columns.get("place")?;
     let change = match place {
         None => None,
-        Some(place) => Some((
-            place,
-            match columns.get::<String>("kind")?.as_str() {
-                "key" => GateChange::Key(columns.parsed("id")?),
-                "organization" => GateChange::Organization(columns.parsed("id")?),
-                "close_streams" => GateChange::CloseStreams(columns.parsed("id")?),
-                "end_session" => {
-                    GateChange::EndSession(columns.parsed("id")?, columns.named("detail", EndReason::parse)?)
-                }
-                _ => return Err(columns.corrupt("kind")),
-            },
-        )),
+        Some(place) => {
+            let (kind, id): (String, String) = (columns.get("kind")?, columns.get("id")?);
+            let detail: Option<String> = columns.get("detail")?;
+            let text = format!("{kind} {id} {}", detail.unwrap_or_default());
+            Some((place, GateChange::parse(text.trim_end())))
+        }
     };
     Ok(Told { forgotten: columns.get("forgotten")?, horizon: columns.get("horizon")?, change })
 }
@@ -75,7 +69,7 @@ pub async fn changes_since<S: Sql>(db: &S, marker: Option<i64>) -> Result<GateCh
     let Some(marker) = marker else { return Ok(nothing(horizon)) };
     // A marker beyond the horizon is from before the database was put back to an older state.
     let lost = marker > horizon || marker < forgotten;
-    let mut changes: Vec<(i64, GateChange)> = found.into_iter().filter_map(|told| told.change).collect();
+    let mut changes: Vec<(i64, Option<GateChange>)> = found.into_iter().filter_map(|told| told.change).collect();
     if changes.len() <= CHANGES_MAX {
         return Ok(answer(changes, horizon, lost));
     }
@@ -86,15 +80,17 @@ pub async fn changes_since<S: Sql>(db: &S, marker: Option<i64>) -> Result<GateCh
     }
     // More than fits, in a place that can't be divided. So the newest are told, and that there was more: each has been among the
     // newest of some answer, unless a single transaction made so many.
-    let mut newest: Vec<(i64, GateChange)> =
+    let mut newest: Vec<(i64, Option<GateChange>)> =
         told(db, marker, "DESC").await?.into_iter().filter_map(|told| told.change).take(CHANGES_MAX).collect();
     newest.reverse();
     let next = if horizon > marker { marker + 1 } else { marker };
     Ok(answer(newest, next, true))
 }
 
-fn answer(changes: Vec<(i64, GateChange)>, marker: i64, lost: bool) -> GateChanges {
-    GateChanges { changes: changes.into_iter().map(|(_, change)| change).collect(), marker, lost }
+/// A change that this program does not know is as one that was missed: a newer one may run on the same database.
+fn answer(changes: Vec<(i64, Option<GateChange>)>, marker: i64, lost: bool) -> GateChanges {
+    let lost = lost || changes.iter().any(|(_, change)| change.is_none());
+    GateChanges { changes: changes.into_iter().filter_map(|(_, change)| change).collect(), marker, lost }
 }
 
 fn nothing(marker: i64) -> GateChanges {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use kallglot_core::id::ApiKeyId;
 use kallglot_storage::conformance::example::{TENANT, begin, hash, new_session, session};
-use kallglot_storage::{KeyRepository as _, SessionRepository as _, Storage as _, StorageError};
+use kallglot_storage::{GateChange, KeyRepository as _, SessionRepository as _, Storage as _, StorageError};
 use kallglot_storage_sqlite::{FILE_NAME, OpenError, SqliteStorage};
 use rusqlite::Connection;
 
@@ -91,4 +92,20 @@ async fn an_impossible_value_is_corrupt_and_named() {
             other => panic!("{change}: {other}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_change_of_a_kind_that_a_newer_program_wrote_is_as_one_that_was_missed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let connection = closed_database(folder.path()).await;
+    let storage = SqliteStorage::open(folder.path()).expect("the database");
+    let before = storage.gate_changes_since(None).await.unwrap().marker;
+    let insert =
+        "INSERT INTO gate_changes (kind, id) VALUES ('of_tomorrow', 'x'), ('key', 'key_0000000000000000000001')";
+    connection.execute(insert, ()).unwrap();
+    let told = storage.gate_changes_since(Some(before)).await.unwrap();
+    assert!(told.lost, "caches are dropped");
+    assert_eq!(told.changes, [GateChange::Key(ApiKeyId::from_bits(1))], "the others are told");
+    let after = storage.gate_changes_since(Some(told.marker)).await.unwrap();
+    assert!(!after.lost && after.changes.is_empty(), "once");
 }

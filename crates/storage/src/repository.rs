@@ -629,3 +629,29 @@ pub trait Storage:
     /// Finishes what has been accepted, then closes the database. Later calls are `Unavailable`; closing twice does nothing.
     async fn close(&self) -> Result<()>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_and_understood() {
+        for change in [
+            GateChange::Key(ApiKeyId::from_bits(1)),
+            GateChange::Organization(OrganizationId::from_bits(2)),
+            GateChange::CloseStreams(ApiKeyId::from_bits(3)),
+            GateChange::EndSession(SessionId::from_bits(4), EndReason::CustomerHangup),
+        ] {
+            assert_eq!(GateChange::parse(&change.to_string()), Some(change));
+        }
+        for other in [
+            "",
+            "key",
+            "key org_0000000000000000000001",
+            "end_session sess_0000000000000000000001",
+            "news of a later version",
+        ] {
+            assert_eq!(GateChange::parse(other), None, "{other}");
+        }
+    }
+}

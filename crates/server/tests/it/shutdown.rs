@@ -60,3 +60,25 @@ async fn a_client_that_does_not_answer_can_not_hold_it_up() {
     assert!(log.lock().unwrap().contains("took too long"), "it was waited for");
     drop(deaf);
 }
+
+#[tokio::test]
+async fn a_server_that_drains_is_not_ready_but_still_serves() {
+    let folder = Folder::new();
+    let (_, secret) = folder.key(&folder.organization().await).await;
+    let server = Server::start_with(&folder, &[("KALLGLOT_DRAIN_S", "600")]).await;
+    let client = server.client(&secret);
+    assert_eq!(client.get("/readyz").await.unwrap().status, 200);
+    server.terminate();
+    soon("it is not ready any more", async {
+        while client.get("/readyz").await.unwrap().status != 503 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(client.get("/readyz").await.unwrap().text(), "stopping\n");
+    assert_eq!(client.get("/v1/whoami").await.unwrap().status, 200);
+    Call::start(&client).await;
+    // Who does not want to wait for the end of it says so again.
+    server.terminate();
+    assert_eq!(server.wait().await, Some(0));
+}

@@ -49,13 +49,30 @@ enum What {
         first_audio_ms: Option<u32>,
     },
     Statistics {
-        customer: [u64; 9],
-        agent: [u64; 9],
+        #[serde(with = "PartyLine")]
+        customer: PartyStatistics,
+        #[serde(with = "PartyLine")]
+        agent: PartyStatistics,
     },
     Ended {
         reason: String,
         event: EventLine,
     },
+}
+
+/// The fields of [`PartyStatistics`], for a line.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "PartyStatistics")]
+struct PartyLine {
+    frames_in: u64,
+    audio_in_ms: u64,
+    duplicate_frames: u64,
+    late_frames: u64,
+    gaps: u64,
+    gap_ms: u64,
+    refused_messages: u64,
+    audio_out_ms: u64,
+    dropped_out_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,56 +109,6 @@ impl EventLine {
     }
 }
 
-fn numbers(party: &PartyStatistics) -> [u64; 9] {
-    let PartyStatistics {
-        frames_in,
-        audio_in_ms,
-        duplicate_frames,
-        late_frames,
-        gaps,
-        gap_ms,
-        refused_messages,
-        audio_out_ms,
-        dropped_out_ms,
-    } = *party;
-    [
-        frames_in,
-        audio_in_ms,
-        duplicate_frames,
-        late_frames,
-        gaps,
-        gap_ms,
-        refused_messages,
-        audio_out_ms,
-        dropped_out_ms,
-    ]
-}
-
-fn party(numbers: [u64; 9]) -> PartyStatistics {
-    let [
-        frames_in,
-        audio_in_ms,
-        duplicate_frames,
-        late_frames,
-        gaps,
-        gap_ms,
-        refused_messages,
-        audio_out_ms,
-        dropped_out_ms,
-    ] = numbers;
-    PartyStatistics {
-        frames_in,
-        audio_in_ms,
-        duplicate_frames,
-        late_frames,
-        gaps,
-        gap_ms,
-        refused_messages,
-        audio_out_ms,
-        dropped_out_ms,
-    }
-}
-
 /// The line, with its end.
 pub(super) fn write(tenant: Tenant, session: SessionId, write: &Write) -> Vec<u8> {
     let what = match write {
@@ -166,8 +133,8 @@ pub(super) fn write(tenant: Tenant, session: SessionId, write: &Write) -> Vec<u8
             first_audio_ms: lag.first_audio_ms,
         },
         Write::Statistics(statistics) => What::Statistics {
-            customer: numbers(&statistics.parties[Speaker::Customer.index()]),
-            agent: numbers(&statistics.parties[Speaker::Agent.index()]),
+            customer: statistics.parties[Speaker::Customer.index()],
+            agent: statistics.parties[Speaker::Agent.index()],
         },
         Write::Ended(reason, event) => What::Ended { reason: reason.to_string(), event: EventLine::of(event) },
     };
@@ -217,8 +184,8 @@ pub(super) fn read(line: &str) -> Option<(Tenant, SessionId, Write)> {
         }),
         What::Statistics { customer, agent } => {
             let mut statistics = StreamStatistics::default();
-            statistics.parties[Speaker::Customer.index()] = party(customer);
-            statistics.parties[Speaker::Agent.index()] = party(agent);
+            statistics.parties[Speaker::Customer.index()] = customer;
+            statistics.parties[Speaker::Agent.index()] = agent;
             Write::Statistics(statistics)
         }
         What::Ended { reason, event } => Write::Ended(EndReason::parse(&reason)?, Box::new(event.into_event(tenant)?)),
