@@ -25,5 +25,6 @@ pub mod session;
 pub mod stream_statistics;
 pub mod stream_token;
 pub mod vocabulary;
+pub mod webhook;
 
 pub use jiff::Timestamp;
