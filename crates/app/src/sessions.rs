@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kallglot_core::Timestamp;
 use kallglot_core::error_code::ErrorCode;
-use kallglot_core::event::{Event, EventType};
+use kallglot_core::event::{Event, EventType, session_detail};
 use kallglot_core::id::{EventId, RequestId, SessionId};
 use kallglot_core::language::LanguageTag;
 use kallglot_core::plan::Limits;
@@ -53,7 +53,7 @@ pub enum Created {
     Replay(Replay),
 }
 
-/// An event about a session.
+/// An event about a session. Where the session stands is told by storage, which knows it.
 pub(crate) fn event(
     event_type: EventType,
     tenant: Tenant,
@@ -67,7 +67,9 @@ pub(crate) fn event(
         environment: tenant.environment,
         event_type,
         object: id.to_string(),
-        detail: BTreeMap::new(),
+        session: Some(id),
+        session_sequence: None,
+        detail: serde_json::Map::new(),
         at,
     }
 }
@@ -114,9 +116,13 @@ impl App {
         let new = NewSession {
             request,
             credits: u32::from(tenant.environment == Environment::Live),
-            event: event(EventType::SessionCreated, tenant, id, now, random),
+            event: Event {
+                detail: session_detail(&session),
+                ..event(EventType::SessionCreated, tenant, id, now, random)
+            },
             low_credits_event: Event {
                 object: tenant.organization.to_string(),
+                session: None,
                 ..event(EventType::CreditsLow, tenant, id, now, random)
             },
             // The status is that of every creation (RFC 9110 section 15.3.2).

@@ -135,6 +135,16 @@ ids! {
     RequestId "req_";
     /// One thing that happened, for webhooks.
     EventId "evt_";
+    /// A recording of a session: of one channel.
+    RecordingId "rec_";
+    /// An analysis of a session.
+    AnalysisId "anl_";
+    /// What must and must not be said, as an organization defines it.
+    ComplianceProfileId "cpr_";
+    /// A webhook endpoint.
+    WebhookId "wh_";
+    /// One event on its way to one webhook endpoint.
+    DeliveryId "dlv_";
     /// One entry of the audit log.
     AuditId "aud_";
     /// One process of a server, from its start to its end.

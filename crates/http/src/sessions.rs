@@ -10,7 +10,6 @@ use kallglot_app::App;
 use kallglot_app::idempotency::Repeatable;
 use kallglot_app::sessions::{CreateSession, Created};
 use kallglot_app::state::StreamToken;
-use kallglot_core::Timestamp;
 use kallglot_core::edition::{Edition, ProviderField};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::SessionId;
@@ -73,10 +72,7 @@ pub(crate) struct EndedBody {
     ended_at: Option<String>,
 }
 
-/// A time as the API writes it: RFC 3339, UTC, milliseconds.
-pub(crate) fn time(at: Timestamp) -> String {
-    format!("{at:.3}")
-}
+pub(crate) use kallglot_core::event::time;
 
 /// A session's id out of the path. What is none can't be found.
 pub(crate) fn session_id(text: &str) -> Result<SessionId, Problem> {

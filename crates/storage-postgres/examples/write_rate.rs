@@ -6,7 +6,6 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // A measuring program, whose output is its figures.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -65,7 +64,7 @@ fn request(number: u64, organizations: usize) -> NewSession {
         *event = self::event(event_type, &new.session.id.to_string());
         (event.id, event.organization, event.environment) =
             (EventId::from_bits(bits), tenant.organization, tenant.environment);
-        event.detail = BTreeMap::new();
+        event.detail.clear();
     }
     let mut answer = answer(&format!("{:032x}", chance.wrapping_mul(0x2545_f491_4f6c_dd1d)), number.into(), at(10));
     answer.request = new.request;

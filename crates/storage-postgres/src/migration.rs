@@ -26,8 +26,10 @@ pub(crate) struct Migration {
 }
 
 /// Every step, in order. Append only.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql"), readable_from: 1 }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql"), readable_from: 1 },
+    Migration { name: "0002_events", sql: include_str!("migrations/0002_events.sql"), readable_from: 1 },
+];
 
 /// A step that the database has had.
 struct Applied {

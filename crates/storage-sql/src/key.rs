@@ -1,7 +1,5 @@
 //! API keys and the hashes of their secrets in their tables.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::try_join_all;
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ApiKey, KeyHash, StoredSecret};
@@ -208,14 +206,16 @@ async fn raise<S: Sql>(
     key: &ApiKey,
     more: Option<(&str, &str)>,
 ) -> Result<()> {
-    let mut detail = BTreeMap::from([("name".to_owned(), key.name.clone()), ("last4".to_owned(), key.last4.clone())]);
-    detail.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let told = [("name", key.name.as_str()), ("last4", key.last4.as_str())].into_iter().chain(more);
+    let detail = told.map(|(name, value)| (name.to_owned(), value.into())).collect();
     let event = Event {
         id: change.event_id(),
         organization: key.organization,
         environment: key.environment,
         event_type,
         object: key.id.to_string(),
+        session: None,
+        session_sequence: None,
         detail,
         at: change.at,
     };

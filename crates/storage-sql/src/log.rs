@@ -4,7 +4,7 @@ use kallglot_core::Timestamp;
 use kallglot_core::event::{Event, EventType};
 use kallglot_core::request_record::KEPT_DAYS;
 use kallglot_core::session::{Environment, Tenant};
-use kallglot_storage::json::{pairs_from_json, pairs_to_json};
+use kallglot_storage::json::{detail_from_json, detail_to_json};
 use kallglot_storage::{REQUEST_BLOCK_S_MAX, RequestBlock};
 
 use crate::idempotency::KEPT_US as ANSWERS_KEPT_US;
@@ -12,8 +12,11 @@ use crate::row::{Columns, us};
 use crate::sql::{FromValue as _, Row, Sql};
 use crate::{Result, params};
 
-const APPEND_EVENT: &str = "INSERT INTO outbox (id, organization_id, environment, type, object, detail, at_us) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const APPEND_EVENT: &str = "INSERT INTO outbox (id, organization_id, environment, type, object, detail, at_us, session_id, session_sequence) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+/// At the next place among its session's events, which has been counted just before.
+const APPEND_NEXT_EVENT: &str = "INSERT INTO outbox (id, organization_id, environment, type, object, detail, at_us, session_id, session_sequence) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, (SELECT events FROM sessions WHERE id = ?8))";
 
 /// How long request blocks and events are kept, in microseconds.
 const LOG_KEPT_US: i64 = KEPT_DAYS * 24 * 60 * 60 * 1_000_000;
@@ -34,6 +37,7 @@ pub(crate) struct EventRow {
     object: String,
     detail: String,
     at_us: i64,
+    session: Option<String>,
 }
 
 impl EventRow {
@@ -44,15 +48,34 @@ impl EventRow {
             environment: event.environment.as_str(),
             event_type: event.event_type.as_str(),
             object: event.object.clone(),
-            detail: pairs_to_json(&event.detail),
+            detail: detail_to_json(&event.detail),
             at_us: us(event.at),
+            session: event.session.map(|session| session.to_string()),
         }
     }
 
     /// Raises it. Never the first thing that a transaction writes: see [`crate::Dialect::outbox_settled`].
     pub(crate) async fn raise<S: Sql>(&self, db: &S) -> Result<()> {
-        let Self { id, organization, environment, event_type, object, detail, at_us } = self;
-        db.execute(APPEND_EVENT, params![id, organization, environment, event_type, object, detail, at_us]).await
+        let Self { id, organization, environment, event_type, object, detail, at_us, session } = self;
+        let sql = match session {
+            Some(session) => {
+                db.execute("UPDATE sessions SET events = events + 1 WHERE id = ?1", params![session]).await?;
+                APPEND_NEXT_EVENT
+            }
+            None => return self.raise_at(db, None).await,
+        };
+        db.execute(sql, params![id, organization, environment, event_type, object, detail, at_us, session]).await
+    }
+
+    /// Raises the first event of a session, which is being made with one event.
+    pub(crate) async fn raise_first<S: Sql>(&self, db: &S) -> Result<()> {
+        self.raise_at(db, Some(1)).await
+    }
+
+    async fn raise_at<S: Sql>(&self, db: &S, place: Option<u32>) -> Result<()> {
+        let Self { id, organization, environment, event_type, object, detail, at_us, session } = self;
+        let params = params![id, organization, environment, event_type, object, detail, at_us, session, place];
+        db.execute(APPEND_EVENT, params).await
     }
 }
 
@@ -128,24 +151,31 @@ pub async fn blocks<S: Sql>(
 /// See [`kallglot_storage::LogRepository::events`].
 pub async fn events<S: Sql>(db: &S, after: i64, limit: u32) -> Result<Vec<(i64, Event)>> {
     let sql = format!(
-        "SELECT sequence, id, organization_id, environment, type, object, detail, at_us FROM outbox \
-         WHERE sequence > ?1 AND {} ORDER BY sequence LIMIT ?2",
+        "SELECT {EVENT_COLUMNS} FROM outbox WHERE sequence > ?1 AND {} ORDER BY sequence LIMIT ?2",
         S::DIALECT.outbox_settled
     );
-    db.every(&sql, params![after, limit.min(EVENTS_MAX)], |row| {
-        let columns = Columns::of(row, "outbox", "id")?;
-        let event = Event {
-            id: columns.parsed("id")?,
-            organization: columns.parsed("organization_id")?,
-            environment: columns.named("environment", Environment::parse)?,
-            event_type: columns.named("type", EventType::parse)?,
-            object: columns.get("object")?,
-            detail: columns.named("detail", |text| pairs_from_json(text).ok())?,
-            at: columns.time("at_us")?,
-        };
-        Ok((columns.get("sequence")?, event))
-    })
-    .await
+    db.every(&sql, params![after, limit.min(EVENTS_MAX)], read_event).await
+}
+
+/// The columns that [`read_event`] reads.
+pub(crate) const EVENT_COLUMNS: &str = "sequence, id, organization_id, environment, type, object, detail, at_us, session_id, \
+    session_sequence";
+
+/// An event and its place.
+pub(crate) fn read_event(row: &dyn Row) -> Result<(i64, Event)> {
+    let columns = Columns::of(row, "outbox", "id")?;
+    let event = Event {
+        id: columns.parsed("id")?,
+        organization: columns.parsed("organization_id")?,
+        environment: columns.named("environment", Environment::parse)?,
+        event_type: columns.named("type", EventType::parse)?,
+        object: columns.get("object")?,
+        session: columns.parsed_if_any("session_id")?,
+        session_sequence: columns.get("session_sequence")?,
+        detail: columns.named("detail", |text| detail_from_json(text).ok())?,
+        at: columns.time("at_us")?,
+    };
+    Ok((columns.get("sequence")?, event))
 }
 
 /// A table whose rows lie in the order of time and are forgotten from its beginning.

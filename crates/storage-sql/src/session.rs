@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::{try_join, try_join_all, try_join3};
 use kallglot_core::Timestamp;
 use kallglot_core::credit::{CreditBalance, LedgerKind};
-use kallglot_core::event::Event;
+use kallglot_core::event::{Event, session_detail, transcript_event};
 use kallglot_core::id::{NodeId, SessionId};
 use kallglot_core::language::LanguageTag;
 use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
@@ -21,7 +21,7 @@ use crate::node::span_us;
 use crate::query::page;
 use crate::row::{Columns, cut, us, us_if_any};
 use crate::sql::{Row, Sql};
-use crate::{Result, credit, gate, idempotency, node, params};
+use crate::{Result, credit, gate, idempotency, node, params, turn};
 
 macro_rules! columns {
     () => {
@@ -36,7 +36,7 @@ const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
 
 const INSERT: &str = "INSERT INTO sessions (id, organization_id, environment, created_by, mode, source_language, \
     target_language, voice, vocabulary, metadata, created_at_us, last_activity_at_us, joinable_until_us, status, started_at_us, \
-    ended_at_us, end_reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    ended_at_us, end_reason, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 1)";
 
 /// Most sessions that one call of [`open`] or [`open_of`] answers with.
 const OPEN_SESSIONS_MAX: u32 = 1000;
@@ -197,7 +197,7 @@ pub async fn start<S: Sql>(
     let first_audio = session.state.started_at().is_none();
     let (session, stepped) = step(db, session, at, |state, at| state.start(at)).await?;
     if first_audio && stepped {
-        raise_event(db, event).await?;
+        raise_event(db, &Event { detail: session_detail(&session), ..event.clone() }).await?;
     }
     Ok(Some(session))
 }
@@ -229,7 +229,11 @@ pub async fn end<S: Sql>(
     let Some(session) = by_id(db, tenant, id).await? else { return Ok(None) };
     let (session, ended_now) = step(db, session, at, |state, at| state.end(at, reason)).await?;
     if ended_now {
-        raise_event(db, event).await?;
+        raise_event(db, &Event { detail: session_detail(&session), ..event.clone() }).await?;
+        let turns = turn::last_sequence(db, id).await?;
+        if turns > 0 {
+            raise_event(db, &transcript_event(event, id, turns)).await?;
+        }
     }
     Ok(Some(EndedSession { session, ended_now }))
 }
@@ -355,7 +359,7 @@ impl Prepared {
             Some(account) => Some(self.spend(db, account).await?),
             None => None,
         };
-        self.event.raise(db).await?;
+        self.event.raise_first(db).await?;
         if let Some((answer, request)) = &self.answer {
             if matches!(found, Found::Expired) {
                 idempotency::remove(db, &self.organization, self.environment, answer.key.as_str()).await?;
@@ -393,8 +397,8 @@ impl Prepared {
         let threshold = before.low_credits_threshold;
         if before.balance.remaining > threshold && threshold >= balance.remaining {
             let mut event = self.low_credits_event.clone();
-            event.detail.insert("remaining".into(), balance.remaining.to_string());
-            event.detail.insert("threshold".into(), threshold.to_string());
+            event.detail.insert("remaining".into(), balance.remaining.into());
+            event.detail.insert("threshold".into(), threshold.into());
             raise_event(db, &event).await?;
         }
         Ok(balance)

@@ -105,6 +105,7 @@ pub static TABLES: [Table; 14] = [
             "ended_at_us",
             "end_reason",
             "home_node",
+            "events",
         ],
     ),
     Table::new(
@@ -176,7 +177,22 @@ pub static TABLES: [Table; 14] = [
             "at_us",
         ],
     ),
-    Table::new("outbox", 1, &["sequence", "id", "organization_id", "environment", "type", "object", "detail", "at_us"]),
+    Table::new(
+        "outbox",
+        1,
+        &[
+            "sequence",
+            "id",
+            "organization_id",
+            "environment",
+            "type",
+            "object",
+            "detail",
+            "at_us",
+            "session_id",
+            "session_sequence",
+        ],
+    ),
     Table::new(
         "idempotency_answers",
         1,

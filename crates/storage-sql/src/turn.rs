@@ -1,11 +1,13 @@
 //! What was said in a session and how long it took, in their tables.
 
 use futures_util::future::{try_join, try_join3};
+use kallglot_core::event::segment_event;
 use kallglot_core::id::{SegmentId, SessionId};
 use kallglot_core::session::{Speaker, Tenant, Translation, Turn, UtteranceLag};
 use kallglot_core::stream_statistics::{PartyStatistics, StreamStatistics};
 use kallglot_storage::{NewTurn, TURNS_PAGE_MAX};
 
+use crate::log::raise_event;
 use crate::row::{Columns, count, cut, us};
 use crate::sql::{Row, Sql};
 use crate::{Result, params, session};
@@ -23,7 +25,7 @@ async fn exists<S: Sql>(db: &S, tenant: Tenant, session: SessionId) -> Result<bo
     Ok(db.first(sql, params![session.to_string(), organization, environment], |_| Ok(())).await?.is_some())
 }
 
-async fn last_sequence<S: Sql>(db: &S, session: SessionId) -> Result<u32> {
+pub(crate) async fn last_sequence<S: Sql>(db: &S, session: SessionId) -> Result<u32> {
     let sql = "SELECT session_id AS id, sequence FROM turns WHERE session_id = ?1 ORDER BY sequence DESC LIMIT 1";
     let read = |row: &dyn Row| Columns::of(row, "turns", "id")?.get("sequence");
     Ok(db.first(sql, params![session.to_string()], read).await?.unwrap_or(0))
@@ -87,6 +89,7 @@ pub async fn append<S: Sql>(db: &S, tenant: Tenant, session: SessionId, new: &Ne
         ],
     )
     .await?;
+    raise_event(db, &segment_event(tenant, session, &turn)).await?;
     Ok(Some(turn))
 }
 

@@ -115,6 +115,7 @@ macro_rules! conformance_cases {
             a_session_goes_through_its_states,
             a_session_ends_once,
             what_happens_to_a_session_is_told_once,
+            what_is_said_is_told_in_its_order,
             a_creation_that_fails_takes_nothing_with_it,
             two_ends_at_once_have_one_winner,
             sessions_are_listed_in_pages,

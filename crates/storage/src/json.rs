@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use kallglot_core::vocabulary::{Expectation, Vocabulary};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The text is not what this module writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +72,19 @@ pub fn pairs_to_json(pairs: &BTreeMap<String, String>) -> String {
 /// # Errors
 /// It is not one, or a value is not a text.
 pub fn pairs_from_json(text: &str) -> Result<BTreeMap<String, String>, Unreadable> {
+    serde_json::from_str(text).map_err(|_| Unreadable)
+}
+
+/// What an event tells, as a JSON object.
+pub fn detail_to_json(detail: &Map<String, Value>) -> String {
+    serde_json::to_string(detail).unwrap_or_else(|_| "{}".into())
+}
+
+/// What an event tells.
+///
+/// # Errors
+/// It is not a JSON object.
+pub fn detail_from_json(text: &str) -> Result<Map<String, Value>, Unreadable> {
     serde_json::from_str(text).map_err(|_| Unreadable)
 }
 

@@ -127,7 +127,7 @@ async fn two_hundred_creations_share_37_credits() {
     let low = storage.events(0, 1000).await.unwrap();
     let low: Vec<_> = low.iter().filter(|(_, event)| event.event_type == EventType::CreditsLow).collect();
     assert_eq!(low.len(), 1, "credits.low is raised once per crossing");
-    assert_eq!((low[0].1.detail["remaining"].as_str(), low[0].1.detail["threshold"].as_str()), ("10", "10"));
+    assert_eq!((low[0].1.detail["remaining"].as_u64(), low[0].1.detail["threshold"].as_u64()), (Some(10), Some(10)));
     server.finish().await;
 }
 

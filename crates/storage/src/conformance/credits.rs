@@ -1,6 +1,5 @@
 //! What the credit ledger promises.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use futures_util::future::join_all;
@@ -142,9 +141,7 @@ pub async fn low_credits_are_told_once_per_crossing(storage: &impl Storage) {
     assert_eq!(told().await, [], "4 are left");
     spend(2).await;
     let mut expected = paid(2).low_credits_event;
-    expected
-        .detail
-        .extend(BTreeMap::from([("remaining".to_owned(), "3".to_owned()), ("threshold".to_owned(), "3".to_owned())]));
+    expected.detail.extend([("remaining".to_owned(), 3.into()), ("threshold".to_owned(), 3.into())]);
     assert_eq!(told().await, [expected.clone()]);
     spend(3).await;
     assert_eq!(told().await.len(), 1, "2 are left: it was crossed before");
@@ -160,7 +157,7 @@ pub async fn low_credits_are_told_once_per_crossing(storage: &impl Storage) {
     for number in 5..=7 {
         spend(number).await;
     }
-    assert_eq!(told().await.last().unwrap().detail["remaining"], "0");
+    assert_eq!(told().await.last().unwrap().detail["remaining"], 0);
     assert_eq!(told().await.len(), 3);
 }
 

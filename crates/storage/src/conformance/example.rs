@@ -133,9 +133,17 @@ pub fn event(event_type: EventType, object: &str) -> Event {
         environment: TENANT.environment,
         event_type,
         object: object.into(),
-        detail: BTreeMap::from([("note".into(), "№ 7 \"x\"".into())]),
+        session: None,
+        session_sequence: None,
+        detail: serde_json::Map::from_iter([("note".to_owned(), "№ 7 \"x\"".into())]),
         at: at(11),
     }
+}
+
+/// An event of session `number`, at its place among the session's.
+pub fn session_event(event_type: EventType, number: u128, place: Option<u32>) -> Event {
+    let session = SessionId::from_bits(number);
+    Event { session: Some(session), session_sequence: place, ..event(event_type, &session.to_string()) }
 }
 
 /// What makes `session(number)` for nothing, without an idempotency key.
@@ -144,7 +152,7 @@ pub fn new_session(number: u128) -> NewSession {
         session: session(number),
         request: RequestId::from_bits(number),
         credits: 0,
-        event: event(EventType::SessionCreated, &SessionId::from_bits(number).to_string()),
+        event: session_event(EventType::SessionCreated, number, None),
         low_credits_event: event(EventType::CreditsLow, &TENANT.organization.to_string()),
         idempotency: None,
     }

@@ -168,7 +168,7 @@ async fn set_policy(storage: &impl Storage, leak_policy: LeakPolicy, number: u12
 async fn told_leaks(storage: &impl Storage) -> (Vec<String>, Vec<String>) {
     let events = storage.events(0, 1000).await.unwrap();
     let leaks = events.iter().map(|(_, event)| event).filter(|event| event.event_type == EventType::KeyLeaked);
-    let told = leaks.map(|event: &Event| event.detail["policy"].clone()).collect();
+    let told = leaks.map(|event: &Event| event.detail["policy"].as_str().unwrap().to_owned()).collect();
     let log = storage.audit_log(TENANT.organization, &PageRequest::newest(100)).await.unwrap();
     let entries = log.items.iter().rev().filter(|entry| entry.action == AuditAction::KeyLeaked);
     (told, entries.map(|entry| entry.changes["leak_policy"].1.clone()).collect())

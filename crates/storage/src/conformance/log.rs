@@ -187,10 +187,12 @@ pub async fn what_is_done_to_a_key_is_told_as_events(storage: &impl Storage) {
         environment: TENANT.environment,
         event_type,
         object: KEY.to_string(),
+        session: None,
+        session_sequence: None,
         detail: [("name", "backend 1"), ("last4", last4)]
             .into_iter()
             .chain(more)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .map(|(name, value)| (name.to_owned(), value.into()))
             .collect(),
         at: at(second),
     });

@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use kallglot_core::Timestamp;
-use kallglot_core::event::{Event, EventType};
+use kallglot_core::event::{Event, EventType, segment_event, session_detail};
 use kallglot_core::id::{ApiKeyId, NodeId, SessionId};
 use kallglot_core::session::{EndReason, Session, SessionState};
 
-use super::example::{STRANGERS, TENANT, answer, at, begin, begin_with_credits, event, new_session, session};
+use super::example::{
+    STRANGERS, TENANT, answer, at, begin, begin_with_credits, new_session, session, session_event, turn,
+};
 use crate::{CreateSession, Cursor, EndedSession, Home, PageRequest, Storage, StorageError};
 
 const SESSION: SessionId = SessionId::from_bits(1);
 
 fn start_event() -> Event {
-    event(EventType::SessionStarted, &SESSION.to_string())
+    session_event(EventType::SessionStarted, SESSION.to_bits(), None)
 }
 
 fn end_event() -> Event {
-    event(EventType::SessionEnded, &SESSION.to_string())
+    session_event(EventType::SessionEnded, SESSION.to_bits(), None)
 }
 
 /// Longer than any test takes.
@@ -126,7 +128,50 @@ pub async fn what_happens_to_a_session_is_told_once(storage: &impl Storage) {
     storage.start_session(TENANT, SESSION, at(40), &start_event()).await.unwrap();
     let events = storage.events(before, 100).await.unwrap();
     let events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
-    assert_eq!(events, [new_session(1).event, start_event(), end_event()]);
+    let started = SessionState::Active { started_at: Some(at(21)) };
+    let ended = SessionState::Ended { started_at: Some(at(21)), ended_at: at(30), reason: EndReason::Completed };
+    let told = |event: Event, place, state| Event {
+        session_sequence: Some(place),
+        detail: session_detail(&Session { state, ..session(1) }),
+        ..event
+    };
+    let created = Event { session_sequence: Some(1), ..new_session(1).event };
+    assert_eq!(events, [created, told(start_event(), 2, started), told(end_event(), 3, ended)]);
+}
+
+pub async fn what_is_said_is_told_in_its_order(storage: &impl Storage) {
+    begin(storage).await;
+    storage.create_session(&new_session(1)).await.unwrap();
+    storage.create_session(&new_session(2)).await.unwrap();
+    let before = storage.events(0, 100).await.unwrap().last().unwrap().0;
+    let mut said = Vec::new();
+    for number in [1, 2, 2] {
+        said.push(storage.append_turn(TENANT, SESSION, &turn(number)).await.unwrap().unwrap());
+    }
+    storage.append_turn(TENANT, SessionId::from_bits(2), &turn(3)).await.unwrap();
+    storage.end_session(TENANT, SESSION, at(30), EndReason::Completed, &end_event()).await.unwrap();
+    storage.append_turn(TENANT, SESSION, &turn(4)).await.unwrap();
+
+    let events = storage.events(before, 100).await.unwrap();
+    let events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
+    let of = |session: SessionId| events.iter().filter(move |event| event.session == Some(session));
+    let told =
+        |session| of(session).map(|event| (event.session_sequence.unwrap(), event.event_type)).collect::<Vec<_>>();
+    assert_eq!(
+        told(SESSION),
+        [
+            (2, EventType::TranscriptSegment),
+            (3, EventType::TranscriptSegment),
+            (4, EventType::SessionEnded),
+            (5, EventType::TranscriptReady),
+            (6, EventType::TranscriptSegment),
+        ],
+        "a turn that was stored twice is told once"
+    );
+    assert_eq!(told(SessionId::from_bits(2)), [(2, EventType::TranscriptSegment)]);
+    let second = of(SESSION).nth(1).unwrap();
+    assert_eq!(*second, Event { session_sequence: Some(3), ..segment_event(TENANT, SESSION, &said[1]) });
+    assert_eq!(of(SESSION).nth(3).unwrap().detail["total_turns"], 2);
 }
 
 pub async fn a_creation_that_fails_takes_nothing_with_it(storage: &impl Storage) {

@@ -1,7 +1,5 @@
 //! A waiting write as a line of JSON: a person who repairs something after an incident can read it.
 
-use std::collections::BTreeMap;
-
 use kallglot_core::Timestamp;
 use kallglot_core::event::{Event, EventType};
 use kallglot_core::id::SessionId;
@@ -9,6 +7,7 @@ use kallglot_core::session::{EndReason, Environment, Speaker, Tenant, Translatio
 use kallglot_core::stream_statistics::{PartyStatistics, StreamStatistics};
 use kallglot_storage::NewTurn;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::live::writes::Write;
 
@@ -81,7 +80,7 @@ struct EventLine {
     #[serde(rename = "type")]
     event_type: String,
     object: String,
-    detail: BTreeMap<String, String>,
+    detail: Map<String, Value>,
     at: Timestamp,
 }
 
@@ -96,13 +95,15 @@ impl EventLine {
         }
     }
 
-    fn into_event(self, tenant: Tenant) -> Option<Event> {
+    fn into_event(self, tenant: Tenant, session: SessionId) -> Option<Event> {
         Some(Event {
             id: self.id.parse().ok()?,
             organization: tenant.organization,
             environment: tenant.environment,
             event_type: EventType::parse(&self.event_type)?,
             object: self.object,
+            session: Some(session),
+            session_sequence: None,
             detail: self.detail,
             at: self.at,
         })
@@ -155,8 +156,9 @@ pub(super) fn read(line: &str) -> Option<(Tenant, SessionId, Write)> {
     let line: Line = serde_json::from_str(line).ok()?;
     let tenant =
         Tenant { organization: line.organization.parse().ok()?, environment: Environment::parse(&line.environment)? };
+    let session = line.session.parse().ok()?;
     let write = match line.what {
-        What::Started { event } => Write::Started(Box::new(event.into_event(tenant)?)),
+        What::Started { event } => Write::Started(Box::new(event.into_event(tenant, session)?)),
         What::Activity { at } => Write::Activity(at),
         What::Turn { id, speaker, language, text, translation, timestamp, start_ms, end_ms, confidence } => {
             let translation = match translation {
@@ -188,7 +190,9 @@ pub(super) fn read(line: &str) -> Option<(Tenant, SessionId, Write)> {
             statistics.parties[Speaker::Agent.index()] = agent;
             Write::Statistics(statistics)
         }
-        What::Ended { reason, event } => Write::Ended(EndReason::parse(&reason)?, Box::new(event.into_event(tenant)?)),
+        What::Ended { reason, event } => {
+            Write::Ended(EndReason::parse(&reason)?, Box::new(event.into_event(tenant, session)?))
+        }
     };
-    Some((tenant, line.session.parse().ok()?, write))
+    Some((tenant, session, write))
 }

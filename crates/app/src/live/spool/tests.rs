@@ -39,7 +39,9 @@ fn event(event_type: EventType) -> Box<Event> {
         environment: TENANT.environment,
         event_type,
         object: SESSION.to_string(),
-        detail: BTreeMap::from([("a".into(), "№ \"b\"".into())]),
+        session: Some(SESSION),
+        session_sequence: None,
+        detail: serde_json::Map::from_iter([("a".to_owned(), "№ \"b\"".into())]),
         at: at(2),
     })
 }

@@ -1,0 +1,7 @@
+-- Events have a place among those of their session. A session's count of its events outlives them in the outbox.
+
+ALTER TABLE sessions ADD COLUMN events INTEGER NOT NULL DEFAULT 0 CHECK (events >= 0);
+ALTER TABLE outbox ADD COLUMN session_id TEXT;
+ALTER TABLE outbox ADD COLUMN session_sequence INTEGER CHECK (session_sequence > 0);
+CREATE INDEX outbox_by_session ON outbox (session_id, session_sequence) WHERE session_id IS NOT NULL;
+CREATE INDEX outbox_by_tenant ON outbox (organization_id, environment, id);
