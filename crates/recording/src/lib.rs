@@ -7,7 +7,14 @@
 //! What must stay true: nothing here knows sockets, databases or a clock; memory does not grow with the length of a call; hostile
 //! bytes give an error or silence, never a panic; what is on the time line at one moment is heard at that moment in every format.
 
+mod bytes;
 pub mod log;
+pub mod render;
+pub mod source;
+pub mod split;
+pub mod track;
+
+use kallglot_core::session::Speaker;
 
 pub use kallglot_audio::SAMPLE_RATE_HZ;
 
@@ -46,6 +53,19 @@ impl Track {
             0..4 => Some(Self::ALL[number as usize]),
             _ => None,
         }
+    }
+
+    /// Whose words it has.
+    pub const fn speaker(self) -> Speaker {
+        match self {
+            Self::CustomerOriginal | Self::CustomerTranslated => Speaker::Customer,
+            Self::AgentOriginal | Self::AgentTranslated => Speaker::Agent,
+        }
+    }
+
+    /// Whether it has their translation.
+    pub const fn is_translated(self) -> bool {
+        matches!(self, Self::CustomerTranslated | Self::AgentTranslated)
     }
 
     /// Its name, for file names: `customer_original` and so on.

@@ -14,6 +14,7 @@ use std::io::{self, Read};
 
 use kallglot_core::id::SessionId;
 
+use crate::bytes::{field, u16_at, u32_at, u64_at};
 use crate::{DURATION_SAMPLES_MAX, SAMPLE_RATE_HZ, Track, is_silent};
 
 /// Bytes of the header at the log's start.
@@ -35,8 +36,7 @@ const BUFFER_BYTES: usize = 32 * 1_024;
 pub struct LogHeader {
     /// The session.
     pub session: SessionId,
-    /// Which of the session's logs: a number that grows from one node's life to the next, such as the time it was started. Where two
-    /// logs have audio for the same moment of a track, the greater number's is kept.
+    /// Which of the session's logs: a number that grows from one node's life to the next, such as the time it was started.
     pub part: u64,
     /// Unix time in milliseconds of the time line's zero.
     pub origin_ms: i64,
@@ -58,32 +58,25 @@ impl LogHeader {
     }
 
     fn read(bytes: &[u8; HEADER_BYTES]) -> Result<Self, LogError> {
-        if bytes[..8] != MAGIC || crc32fast::hash(&bytes[..48]) != u32::from_le_bytes(field(bytes, 48)) {
+        if bytes[..8] != MAGIC || crc32fast::hash(&bytes[..48]) != u32_at(bytes, 48) {
             return Err(LogError::NoLog);
         }
-        let version = u16::from_le_bytes(field(bytes, 8));
-        if version != VERSION || u32::from_le_bytes(field(bytes, 12)) != SAMPLE_RATE_HZ {
+        let version = u16_at(bytes, 8);
+        if version != VERSION || u32_at(bytes, 12) != SAMPLE_RATE_HZ {
             return Err(LogError::Version(version));
         }
         Ok(Self {
             session: SessionId::from_bits(u128::from_le_bytes(field(bytes, 16))),
-            part: u64::from_le_bytes(field(bytes, 32)),
+            part: u64_at(bytes, 32),
             origin_ms: i64::from_le_bytes(field(bytes, 40)),
         })
     }
 }
 
-/// The `N` bytes at `at`, which are there: all callers pass constants that lie within.
-fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut field = [0; N];
-    field.copy_from_slice(&bytes[at..at + N]);
-    field
-}
-
 /// Appends `mulaw`, which begins `place` samples after the time line's zero, to `out`: nothing where it is digital silence, several
 /// records where it is longer than [`RECORD_SAMPLES_MAX`]. What lies beyond [`DURATION_SAMPLES_MAX`] is left out.
 ///
-/// Within a track, places should grow; going back is allowed by 10 s, what is older is lost then.
+/// Within a track, places should grow; going back is allowed by [`crate::track::WINDOW_SAMPLES`], what is older is lost then.
 /// Where two records have audio for the same moment, the later one's is kept.
 pub fn append(out: &mut Vec<u8>, track: Track, place: u64, mulaw: &[u8]) {
     let room = usize::try_from(DURATION_SAMPLES_MAX.saturating_sub(place)).unwrap_or(usize::MAX);
@@ -145,12 +138,12 @@ struct RecordHeader {
 impl RecordHeader {
     fn read(bytes: &[u8; RECORD_HEADER_BYTES]) -> Option<Self> {
         let track = Track::of_number(bytes[2])?;
-        let samples = usize::from(u16::from_le_bytes(field(bytes, 4)));
+        let samples = usize::from(u16_at(bytes, 4));
         let mut place = [0; 8];
         place[..6].copy_from_slice(&bytes[6..12]);
         let place = u64::from_le_bytes(place);
         let fits = (1..=RECORD_SAMPLES_MAX).contains(&samples) && place + samples as u64 <= DURATION_SAMPLES_MAX;
-        let header = Self { track, place, samples, crc: u32::from_le_bytes(field(bytes, 12)) };
+        let header = Self { track, place, samples, crc: u32_at(bytes, 12) };
         (bytes[..2] == MARK && bytes[3] == 0 && fits).then_some(header)
     }
 }
