@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use kallglot_core::Timestamp;
 use kallglot_core::session::{Session, Status, Turn};
 use kallglot_storage::TURNS_PAGE_MAX;
 use serde::Serialize;
@@ -82,9 +83,10 @@ pub(crate) async fn get(
     if !with_translations {
         turns.iter_mut().for_each(|turn| turn.translation = None);
     }
+    let duration_s = duration_s(&session, state.app.clock.now());
     let (content_type, text) = match format {
-        Format::Json => return Ok(Json(transcript(&session, turns, state.app.clock.now())).into_response()),
-        Format::Text => ("text/plain; charset=utf-8", transcript_text::plain(&turns)),
+        Format::Json => return Ok(Json(transcript(&session, turns, duration_s)).into_response()),
+        Format::Text => ("text/plain; charset=utf-8", transcript_text::plain(&session, duration_s, &turns)),
         Format::Srt => ("application/x-subrip; charset=utf-8", transcript_text::srt(&turns)),
         Format::Vtt => ("text/vtt; charset=utf-8", transcript_text::vtt(&turns)),
     };
@@ -116,16 +118,17 @@ fn read_query(query: &str) -> Result<(Format, bool), Problem> {
     Ok((format, with_translations))
 }
 
-fn transcript(session: &Session, turns: Vec<Turn>, now: kallglot_core::Timestamp) -> Transcript {
+/// How long the call took, or has taken so far.
+fn duration_s(session: &Session, now: Timestamp) -> i64 {
+    let so_far = || session.state.started_at().map(|started| (now.as_second() - started.as_second()).max(0));
+    session.state.duration_seconds().or_else(so_far).unwrap_or(0)
+}
+
+fn transcript(session: &Session, turns: Vec<Turn>, duration_seconds: i64) -> Transcript {
     let mut languages: Vec<String> = turns.iter().map(|turn| turn.language.to_string()).collect();
     languages.sort_unstable();
     languages.dedup();
-    let so_far = || session.state.started_at().map(|started| (now.as_second() - started.as_second()).max(0));
-    let metadata = Metadata {
-        total_turns: turns.len(),
-        duration_seconds: session.state.duration_seconds().or_else(so_far).unwrap_or(0),
-        languages_detected: languages,
-    };
+    let metadata = Metadata { total_turns: turns.len(), duration_seconds, languages_detected: languages };
     let body = |turn: Turn| TurnBody {
         sequence: turn.sequence,
         id: turn.id.to_string(),

@@ -153,7 +153,10 @@ pub(in crate::openapi) const TRANSCRIPT: Operation = Operation {
         description: "The transcript.",
         content: Content::OneOf(&[
             Content::Json("Transcript"),
-            Content::Text("text/plain", "[00:00:01] Customer (en): Good morning.\n           → es: Buenos días.\n"),
+            Content::Text(
+                "text/plain",
+                "Call sess_0000000000000000000001 of 2026-01-31T12:00:00.000Z, 3 min 20 s\nCustomer language: en\nAgent language: es\n\n[00:00:01] Customer (en): Good morning.\n           → es: Buenos días.\n",
+            ),
             Content::Text(
                 "application/x-subrip",
                 "1\n00:00:01,480 --> 00:00:02,730\nCustomer: Good morning.\nBuenos días.\n\n",
