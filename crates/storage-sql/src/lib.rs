@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod credit;
+pub mod event;
 pub mod gate;
 pub mod idempotency;
 pub mod key;

@@ -26,7 +26,7 @@ const GATE_CHANGES_KEPT_US: i64 = 60 * 60 * 1_000_000;
 /// Most requests blocks that one call answers with.
 const BLOCKS_MAX: u32 = 100;
 /// Most events that one call answers with.
-const EVENTS_MAX: u32 = 1000;
+pub(crate) const EVENTS_MAX: u32 = 1000;
 
 /// An event with its texts written out.
 pub(crate) struct EventRow {

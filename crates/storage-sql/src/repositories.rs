@@ -20,20 +20,20 @@ macro_rules! repositories {
             use $crate::names::core::audit::{AuditEntry, Change};
             use $crate::names::core::credit::{CreditBalance, LedgerEntry};
             use $crate::names::core::event::Event;
-            use $crate::names::core::id::{ApiKeyId, AuditId, NodeId, OrganizationId, SessionId};
+            use $crate::names::core::id::{ApiKeyId, AuditId, EventId, NodeId, OrganizationId, SessionId};
             use $crate::names::core::idempotency::IdempotencyKey;
             use $crate::names::core::organization::Organization;
             use $crate::names::core::permission::Permission;
             use $crate::names::core::session::{EndReason, Session, Tenant, Turn, UtteranceLag};
             use $crate::names::core::stream_statistics::StreamStatistics;
             use $crate::names::storage::{
-                Beat, CreateSession, EndedSession, GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate,
-                KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
-                OrganizationRepository, OrganizationUpdate, Page, PageRequest, RequestBlock, RotateKey,
-                SessionRepository, StorageError, StoredAnswer, TurnRepository,
+                Beat, CreateSession, EndedSession, EventFilter, EventMark, EventRepository, GateChanges, Home,
+                IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer,
+                NewSession, NewTurn, Node, NodeRepository, Once, OrganizationRepository, OrganizationUpdate, Page,
+                PageRequest, RequestBlock, RotateKey, SessionRepository, StorageError, StoredAnswer, TurnRepository,
             };
             use $crate::transfer::{self, Record, Table, Transfer};
-            use $crate::{audit, credit, gate, idempotency, key, log, node, organization, session, turn};
+            use $crate::{audit, credit, event, gate, idempotency, key, log, node, organization, session, turn};
 
             type Result<T> = std::result::Result<T, StorageError>;
 
@@ -451,6 +451,72 @@ macro_rules! repositories {
 
                 async fn forget(&self, now: Timestamp, limit: u32) -> Result<u64> {
                     self.write((now, limit), |db, (now, limit)| Box::pin(log::forget(db, *now, *limit))).await
+                }
+            }
+
+            #[$crate::names::async_trait]
+            impl EventRepository for $storage {
+                async fn event(&self, tenant: Tenant, id: EventId) -> Result<Option<Event>> {
+                    self.read((tenant, id), |db, (tenant, id)| Box::pin(event::by_id(db, *tenant, *id))).await
+                }
+
+                async fn event_page(
+                    &self,
+                    tenant: Tenant,
+                    filter: EventFilter,
+                    page: &PageRequest<EventId>,
+                ) -> Result<Page<Event>> {
+                    self.read((tenant, filter, *page), |db, (tenant, filter, page)| {
+                        Box::pin(event::all(db, *tenant, filter, page))
+                    })
+                    .await
+                }
+
+                async fn session_events(
+                    &self,
+                    tenant: Tenant,
+                    session: SessionId,
+                    after: u32,
+                    limit: u32,
+                ) -> Result<Vec<Event>> {
+                    let arguments = (tenant, session, after, limit);
+                    self.read(arguments, |db, (tenant, session, after, limit)| {
+                        Box::pin(event::of_session(db, *tenant, *session, *after, *limit))
+                    })
+                    .await
+                }
+
+                async fn session_event_count(&self, tenant: Tenant, session: SessionId) -> Result<Option<u32>> {
+                    self.read((tenant, session), |db, (tenant, session)| {
+                        Box::pin(event::count_of_session(db, *tenant, *session))
+                    })
+                    .await
+                }
+
+                async fn event_place(&self, tenant: Tenant, id: EventId) -> Result<Option<i64>> {
+                    self.read((tenant, id), |db, (tenant, id)| Box::pin(event::place(db, *tenant, *id))).await
+                }
+
+                async fn tenant_events(
+                    &self,
+                    tenant: Tenant,
+                    after: i64,
+                    through: i64,
+                    limit: u32,
+                ) -> Result<Vec<(i64, Event)>> {
+                    let arguments = (tenant, after, through, limit);
+                    self.read(arguments, |db, (tenant, after, through, limit)| {
+                        Box::pin(event::of_tenant(db, *tenant, *after, *through, *limit))
+                    })
+                    .await
+                }
+
+                async fn last_event_place(&self) -> Result<i64> {
+                    self.read((), |db, ()| Box::pin(event::last_place(db))).await
+                }
+
+                async fn event_marks(&self, after: i64, limit: u32) -> Result<Vec<EventMark>> {
+                    self.read((after, limit), |db, (after, limit)| Box::pin(event::marks(db, *after, *limit))).await
                 }
             }
 

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
 mod credits;
+mod events;
 pub mod example;
 mod gate;
 mod idempotency;
@@ -23,6 +24,7 @@ mod turns;
 use futures_util::FutureExt as _;
 
 pub use credits::*;
+pub use events::*;
 pub use gate::*;
 pub use idempotency::*;
 pub use keys::*;
@@ -135,6 +137,9 @@ macro_rules! conformance_cases {
             what_is_done_to_a_key_is_told_as_events,
             the_audit_log_is_read_in_pages,
             events_are_read_in_parts,
+            a_sessions_events_are_read_in_their_order,
+            a_tenants_events_are_listed_newest_first,
+            who_waits_for_events_sees_each_from_where_it_was,
             request_blocks_are_found_by_time,
             what_has_had_its_time_is_forgotten,
             nodes_are_there_while_they_say_so,

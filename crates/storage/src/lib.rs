@@ -12,11 +12,13 @@ pub mod changes;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+pub mod event;
 pub mod json;
 pub mod page;
 pub mod repository;
 
 pub use error::StorageError;
+pub use event::{EventFilter, EventMark, EventRepository};
 pub use page::{Cursor, Page, PageRequest};
 pub use repository::{
     Beat, CreateSession, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate,

@@ -24,6 +24,7 @@ use kallglot_core::stream_statistics::StreamStatistics;
 use kallglot_core::vocabulary::Vocabulary;
 
 use crate::error::StorageError;
+use crate::event::EventRepository;
 use crate::page::{Page, PageRequest};
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -619,6 +620,7 @@ pub trait Storage:
     + SessionRepository
     + TurnRepository
     + LogRepository
+    + EventRepository
     + NodeRepository
     + 'static
 {
