@@ -13,6 +13,7 @@ use crate::track::TrackReader;
 use crate::{DURATION_SAMPLES_MAX, Track};
 
 mod mix;
+mod ogg;
 mod wav;
 
 use mix::Mixer;
@@ -88,6 +89,8 @@ impl Selection {
 pub enum Format {
     /// PCM of 16 bits at 8 kHz: exactly what the tracks hold.
     Wav,
+    /// Ogg with Opus at 32 kbit/s per channel.
+    Ogg,
 }
 
 impl Format {
@@ -95,6 +98,7 @@ impl Format {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Wav => "audio/wav",
+            Self::Ogg => "audio/ogg",
         }
     }
 
@@ -102,13 +106,14 @@ impl Format {
     pub const fn extension(self) -> &'static str {
         match self {
             Self::Wav => "wav",
+            Self::Ogg => "ogg",
         }
     }
 
-    /// Samples per second in the file.
+    /// Samples per second of the sound in the file.
     pub const fn sample_rate_hz(self) -> u32 {
         match self {
-            Self::Wav => crate::SAMPLE_RATE_HZ,
+            Self::Wav | Self::Ogg => crate::SAMPLE_RATE_HZ,
         }
     }
 
@@ -117,6 +122,7 @@ impl Format {
         let duration_samples = duration_samples.min(DURATION_SAMPLES_MAX);
         match self {
             Self::Wav => wav::size_bytes(layout, duration_samples),
+            Self::Ogg => ogg::size_bytes(layout, duration_samples),
         }
     }
 }
@@ -135,28 +141,33 @@ pub struct Rendering<S> {
 #[derive(Debug)]
 enum Encoder {
     Wav,
+    Ogg(Box<ogg::Encoder>),
 }
 
 impl<S: Source> Rendering<S> {
     /// The file of a time line of `duration_samples` (at most [`DURATION_SAMPLES_MAX`]). Of `tracks` those are used that `selection` has;
     /// one that is missing, such as a deleted one, is silent.
+    ///
+    /// # Errors
+    /// The encoder can't be made, which nothing that is given here decides.
     pub fn new(
         tracks: impl IntoIterator<Item = TrackReader<S>>,
         duration_samples: u64,
         selection: Selection,
         format: Format,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let duration_samples = duration_samples.min(DURATION_SAMPLES_MAX);
         let encoder = match format {
             Format::Wav => Encoder::Wav,
+            Format::Ogg => Encoder::Ogg(Box::new(ogg::Encoder::new(selection.layout)?)),
         };
-        Self {
+        Ok(Self {
             mixer: Mixer::new(tracks, duration_samples, selection),
             encoder,
             size_bytes: format.size_bytes(selection.layout, duration_samples),
             chunk: Vec::new(),
             chunk_offset: 0,
-        }
+        })
     }
 
     /// The exact length of the file.
@@ -181,6 +192,7 @@ impl<S: Source> Rendering<S> {
                 self.chunk.clear();
                 self.chunk_offset = match &mut self.encoder {
                     Encoder::Wav => wav::make(&mut self.mixer, at, &mut self.chunk)?,
+                    Encoder::Ogg(encoder) => encoder.make(&mut self.mixer, at, &mut self.chunk)?,
                 };
             }
             let made = &self.chunk[(at - self.chunk_offset) as usize..];
