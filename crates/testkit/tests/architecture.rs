@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("audio", &[]),
     ("recording", &["core", "audio"]),
+    ("analysis", &["core"]),
     ("engine", &["core", "audio"]),
     ("engine-classic", &["core", "audio", "engine"]),
     ("engine-openai", &["core", "audio", "engine"]),
@@ -20,8 +21,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage-sql", &["core", "storage"]),
     ("storage-sqlite", &["core", "storage", "storage-sql"]),
     ("storage-postgres", &["core", "storage", "storage-sql"]),
-    ("app", &["core", "audio", "engine", "storage", "cluster"]),
-    ("http", &["core", "engine", "storage", "cluster", "app"]),
+    ("app", &["core", "audio", "analysis", "engine", "storage", "cluster"]),
+    ("http", &["core", "analysis", "engine", "storage", "cluster", "app"]),
     ("client", &["core"]),
     (
         "server",
