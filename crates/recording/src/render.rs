@@ -13,6 +13,7 @@ use crate::track::TrackReader;
 use crate::{DURATION_SAMPLES_MAX, Track};
 
 mod mix;
+mod mp3;
 mod ogg;
 mod wav;
 
@@ -89,6 +90,8 @@ impl Selection {
 pub enum Format {
     /// PCM of 16 bits at 8 kHz: exactly what the tracks hold.
     Wav,
+    /// MP3 at 16 kHz and 40 kbit/s per channel.
+    Mp3,
     /// Ogg with Opus at 32 kbit/s per channel.
     Ogg,
 }
@@ -98,6 +101,7 @@ impl Format {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Wav => "audio/wav",
+            Self::Mp3 => "audio/mpeg",
             Self::Ogg => "audio/ogg",
         }
     }
@@ -106,6 +110,7 @@ impl Format {
     pub const fn extension(self) -> &'static str {
         match self {
             Self::Wav => "wav",
+            Self::Mp3 => "mp3",
             Self::Ogg => "ogg",
         }
     }
@@ -114,6 +119,7 @@ impl Format {
     pub const fn sample_rate_hz(self) -> u32 {
         match self {
             Self::Wav | Self::Ogg => crate::SAMPLE_RATE_HZ,
+            Self::Mp3 => mp3::RATE_HZ,
         }
     }
 
@@ -122,6 +128,7 @@ impl Format {
         let duration_samples = duration_samples.min(DURATION_SAMPLES_MAX);
         match self {
             Self::Wav => wav::size_bytes(layout, duration_samples),
+            Self::Mp3 => mp3::size_bytes(layout, duration_samples),
             Self::Ogg => ogg::size_bytes(layout, duration_samples),
         }
     }
@@ -141,6 +148,7 @@ pub struct Rendering<S> {
 #[derive(Debug)]
 enum Encoder {
     Wav,
+    Mp3(Box<mp3::Encoder>),
     Ogg(Box<ogg::Encoder>),
 }
 
@@ -159,6 +167,7 @@ impl<S: Source> Rendering<S> {
         let duration_samples = duration_samples.min(DURATION_SAMPLES_MAX);
         let encoder = match format {
             Format::Wav => Encoder::Wav,
+            Format::Mp3 => Encoder::Mp3(Box::new(mp3::Encoder::new(selection.layout)?)),
             Format::Ogg => Encoder::Ogg(Box::new(ogg::Encoder::new(selection.layout)?)),
         };
         Ok(Self {
@@ -192,6 +201,7 @@ impl<S: Source> Rendering<S> {
                 self.chunk.clear();
                 self.chunk_offset = match &mut self.encoder {
                     Encoder::Wav => wav::make(&mut self.mixer, at, &mut self.chunk)?,
+                    Encoder::Mp3(encoder) => encoder.make(&mut self.mixer, at, &mut self.chunk)?,
                     Encoder::Ogg(encoder) => encoder.make(&mut self.mixer, at, &mut self.chunk)?,
                 };
             }

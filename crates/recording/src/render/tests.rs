@@ -7,7 +7,7 @@ use crate::track::{TrackHeader, TrackWriter};
 
 mod sound;
 
-use sound::{decoded_ogg, delay_of, speech};
+use sound::{decoded_mp3, decoded_ogg, delay_of, speech};
 
 fn track(track: Track, pieces: &[(u64, Vec<u8>)], duration_samples: u64) -> Vec<u8> {
     let mut file = Vec::new();
@@ -98,7 +98,7 @@ fn voices_at_once_are_added_and_do_not_clip() {
     assert!(samples.iter().all(|&sample| sample == 4 * kallglot_audio::g711::mulaw_to_linear(0xc0)));
 }
 
-const FORMATS: [Format; 2] = [Format::Wav, Format::Ogg];
+const FORMATS: [Format; 3] = [Format::Wav, Format::Mp3, Format::Ogg];
 
 #[test]
 fn any_range_has_the_bytes_of_the_whole() {
@@ -135,19 +135,86 @@ fn the_shortest_files_are_whole_ones() {
         for duration in [0, 1, 100, 139, 140, 141, 1_600, 15_980, 15_981] {
             let mut empty = rendering(&[], duration, MIXED, format);
             let bytes = whole(&mut empty);
-            if format == Format::Ogg {
-                assert_eq!(decoded_ogg(&bytes, 1).len() as u64, duration, "{duration}");
+            match format {
+                Format::Wav => assert_eq!(samples_of(&bytes).len() as u64, duration),
+                Format::Ogg => assert_eq!(decoded_ogg(&bytes, 1).len() as u64, duration),
+                Format::Mp3 => assert_eq!(decoded_mp3(&bytes, 1).len() as u64, duration.div_ceil(288).max(1) * 288),
             }
         }
     }
 }
 
+fn decoded(file: &[u8], format: Format, channels: usize) -> Vec<i16> {
+    match format {
+        Format::Wav => samples_of(file),
+        Format::Mp3 => decoded_mp3(file, channels),
+        Format::Ogg => decoded_ogg(file, channels),
+    }
+}
+
 #[test]
-fn an_ogg_has_each_voice_where_it_was_said() {
+fn each_voice_is_heard_where_it_was_said_in_every_format() {
     let (files, duration) = call();
-    let wav = samples_of(&whole(&mut rendering(&files, duration, MIXED, Format::Wav)));
-    let ogg = decoded_ogg(&whole(&mut rendering(&files, duration, MIXED, Format::Ogg)), 1);
-    assert_eq!(ogg.len(), wav.len());
-    let (delay, distance_db) = delay_of(&wav, &ogg);
-    assert!(delay == 0 && distance_db > 18.0, "{delay} samples, {distance_db} dB");
+    let said = samples_of(&whole(&mut rendering(&files, duration, MIXED, Format::Wav)));
+    for (format, least_db) in [(Format::Mp3, 23.0), (Format::Ogg, 18.0)] {
+        let heard = decoded(&whole(&mut rendering(&files, duration, MIXED, format)), format, 1);
+        assert!(heard.len() >= said.len());
+        let (delay, distance_db) = delay_of(&said, &heard[..said.len()]);
+        assert!(delay == 0 && distance_db > least_db, "{format:?}: {delay} samples, {distance_db} dB");
+        // Silence stays silent up to where a voice begins, but for what a block spreads: 72 ms.
+        assert!(heard[..4_000 - 576].iter().all(|sample| sample.abs() < 16), "{format:?}");
+    }
+}
+
+#[test]
+fn the_agent_is_left_the_customer_right_and_neither_is_heard_on_the_other_side() {
+    let duration = 12_000;
+    let files = [
+        track(Track::CustomerOriginal, &[(1_000, speech(1, 5_000))], duration),
+        track(Track::AgentOriginal, &[(7_000, speech(2, 5_000))], duration),
+    ];
+    let said = samples_of(&whole(&mut rendering(&files, duration, STEREO, Format::Wav)));
+    let side = |samples: &[i16], side: usize| samples.iter().skip(side).step_by(2).copied().collect::<Vec<_>>();
+    for (format, least_db) in [(Format::Mp3, 23.0), (Format::Ogg, 18.0)] {
+        let heard = decoded(&whole(&mut rendering(&files, duration, STEREO, format)), format, 2);
+        for (n, silent) in [(0, 0..6_000), (1, 7_600..12_000)] {
+            let (said, heard) = (side(&said, n), side(&heard[..said.len()], n));
+            let (delay, distance_db) = delay_of(&said, &heard);
+            assert!(delay == 0 && distance_db > least_db, "{format:?} {n}: {delay} samples, {distance_db} dB");
+            assert!(heard[silent].iter().all(|sample| sample.abs() < 16), "{format:?} {n}");
+        }
+    }
+}
+
+#[test]
+fn tones_and_noise_of_any_level_are_heard_as_they_are() {
+    let tone = |hz: f32, level: f32, noise: f32| -> Vec<u8> {
+        let mut random = 1u32;
+        let sample = |n: usize| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let wave = (std::f32::consts::TAU * hz * n as f32 / 8_000.0).sin() * level;
+            kallglot_audio::g711::linear_to_mulaw((wave + noise * (random as i32 as f32 / 2f32.powi(31))) as i16)
+        };
+        (0..8_000).map(sample).collect()
+    };
+    let cases = [
+        (tone(300.0, 32_000.0, 0.0), 28.0, 24.0),
+        (tone(1_000.0, 32_000.0, 0.0), 28.0, 24.0),
+        (tone(3_100.0, 30_000.0, 0.0), 28.0, 20.0),
+        (tone(440.0, 300.0, 0.0), 20.0, 12.0),
+        (tone(440.0, 20_000.0, 9_000.0), 10.0, 8.0),
+        // White noise has the most to say; it reaches up to where the rates end.
+        (tone(0.0, 0.0, 32_000.0), 4.0, 2.0),
+        (tone(0.0, 0.0, 100.0), 4.0, 2.0),
+    ];
+    for (n, (sound, mp3_db, ogg_db)) in cases.into_iter().enumerate() {
+        let files = [track(Track::AgentOriginal, &[(0, sound)], 8_000)];
+        let said = samples_of(&whole(&mut rendering(&files, 8_000, MIXED, Format::Wav)));
+        for (format, least_db) in [(Format::Mp3, mp3_db), (Format::Ogg, ogg_db)] {
+            let heard = decoded(&whole(&mut rendering(&files, 8_000, MIXED, format)), format, 1);
+            // An MP3 fades in.
+            let (_, distance_db) = delay_of(&said[640..], &heard[640..8_000]);
+            assert!(distance_db > least_db, "{n} {format:?}: {distance_db} dB");
+        }
+    }
 }
