@@ -19,6 +19,8 @@ pub enum Who {
     Operator,
     /// Somebody who reported a leaked secret, and so holds it.
     LeakReporter,
+    /// The server, by a rule of its own.
+    Server,
 }
 
 /// A change that is about to be made: who, when and from where. Its id becomes the audit entry's, and the event's that it raises.
@@ -28,9 +30,9 @@ pub struct Change {
     pub id: AuditId,
     /// Who.
     pub who: Who,
-    /// From which address; none at the command line.
+    /// From which address; none at the command line and for the server itself.
     pub address: Option<IpAddr>,
-    /// By which request; none at the command line.
+    /// By which request; none at the command line and for the server itself.
     pub request: Option<RequestId>,
     /// When.
     pub at: Timestamp,
@@ -62,6 +64,16 @@ named! {
         KeyRevoked = "api_key.revoked",
         /// A key's secret was reported as leaked.
         KeyLeaked = "api_key.leaked",
+        /// A webhook endpoint was made.
+        WebhookCreated = "webhook.created",
+        /// Something about a webhook endpoint was changed.
+        WebhookUpdated = "webhook.updated",
+        /// A webhook endpoint got a new secret.
+        WebhookRotated = "webhook.secret_rotated",
+        /// A webhook endpoint had failed for too long, or said that it is gone.
+        WebhookDisabled = "webhook.disabled",
+        /// A webhook endpoint was deleted.
+        WebhookDeleted = "webhook.deleted",
     }
 }
 
@@ -76,7 +88,7 @@ pub struct AuditEntry {
     pub environment: Option<Environment>,
     /// What was done.
     pub action: AuditAction,
-    /// The id of what it was done to: an organization's or a key's.
+    /// The id of what it was done to: an organization's, a key's or a webhook endpoint's.
     pub object: String,
     /// What changed: the property's name with its value before and after, as people read them; empty before for what is new. Never a secret.
     pub changes: BTreeMap<String, (String, String)>,

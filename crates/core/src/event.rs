@@ -44,6 +44,8 @@ named! {
         KeyLeaked = "api_key.leaked",
         /// A webhook endpoint had failed for so long that nothing is sent to it any more.
         WebhookDisabled = "webhook.disabled",
+        /// A webhook endpoint is tested; only that endpoint gets it.
+        WebhookTest = "webhook.test",
     }
 }
 
@@ -59,7 +61,7 @@ impl EventType {
             Self::AnalysisComplete | Self::AnalysisFailed => "analysis",
             Self::CreditsLow => "organization",
             Self::KeyCreated | Self::KeyRotated | Self::KeyRevoked | Self::KeyLeaked => "api_key",
-            Self::WebhookDisabled => "webhook",
+            Self::WebhookDisabled | Self::WebhookTest => "webhook",
         }
     }
 }

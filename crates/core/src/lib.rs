@@ -7,7 +7,9 @@ pub mod api_key;
 pub mod audit;
 pub mod clock;
 pub mod credit;
+pub mod delivery;
 pub mod edition;
+pub mod egress;
 pub mod error_code;
 pub mod event;
 #[doc(hidden)]

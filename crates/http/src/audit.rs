@@ -45,6 +45,7 @@ fn entry_body(entry: AuditEntry) -> EntryBody {
         Who::Key(id) => ActorBody { r#type: "api_key", id: Some(id.to_string()) },
         Who::Operator => ActorBody { r#type: "operator", id: None },
         Who::LeakReporter => ActorBody { r#type: "leak_reporter", id: None },
+        Who::Server => ActorBody { r#type: "server", id: None },
     };
     let changes = entry.changes.into_iter();
     EntryBody {

@@ -34,6 +34,7 @@ pub(crate) async fn append<S: Sql>(
         Who::Key(key) => ("key", Some(key.to_string())),
         Who::Operator => ("operator", None),
         Who::LeakReporter => ("leak_reporter", None),
+        Who::Server => ("server", None),
     };
     db.execute(
         "INSERT INTO audit_log (organization_id, id, environment, action, object, who, key_id, address, request_id, changes, \
@@ -61,6 +62,7 @@ fn read(row: &dyn Row) -> Result<AuditEntry> {
         ("key", Some(key)) => Who::Key(key),
         ("operator", None) => Who::Operator,
         ("leak_reporter", None) => Who::LeakReporter,
+        ("server", None) => Who::Server,
         _ => return Err(columns.corrupt("who")),
     };
     let environment: Option<String> = columns.get("environment")?;

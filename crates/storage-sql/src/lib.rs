@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod credit;
+pub mod delivery;
 pub mod event;
 pub mod gate;
 pub mod idempotency;
@@ -27,6 +28,7 @@ pub mod session;
 pub mod sql;
 pub mod transfer;
 pub mod turn;
+pub mod webhook;
 
 pub use query::page;
 pub use row::{Columns, count, cut, spaced, us, us_if_any};

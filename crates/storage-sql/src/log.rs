@@ -10,7 +10,7 @@ use kallglot_storage::{REQUEST_BLOCK_S_MAX, RequestBlock};
 use crate::idempotency::KEPT_US as ANSWERS_KEPT_US;
 use crate::row::{Columns, us};
 use crate::sql::{FromValue as _, Row, Sql};
-use crate::{Result, params};
+use crate::{Result, delivery, params};
 
 const APPEND_EVENT: &str = "INSERT INTO outbox (id, organization_id, environment, type, object, detail, at_us, session_id, session_sequence) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -185,7 +185,7 @@ struct Forgotten {
     kept_us: i64,
 }
 
-const FORGOTTEN: [Forgotten; 4] = [
+const FORGOTTEN: [Forgotten; 3] = [
     Forgotten {
         select: "SELECT sequence, at_us FROM idempotency_answers ORDER BY sequence LIMIT ?1",
         delete: "DELETE FROM idempotency_answers WHERE sequence <= ?1",
@@ -203,14 +203,15 @@ const FORGOTTEN: [Forgotten; 4] = [
         delete: "DELETE FROM request_blocks WHERE sequence <= ?1",
         kept_us: LOG_KEPT_US,
     },
-    Forgotten {
-        // The last one stays here too.
-        select: "SELECT sequence, at_us FROM outbox WHERE sequence < (SELECT max(sequence) FROM outbox) \
-            ORDER BY sequence LIMIT ?1",
-        delete: "DELETE FROM outbox WHERE sequence <= ?1",
-        kept_us: LOG_KEPT_US,
-    },
 ];
+
+const FORGOTTEN_EVENTS: Forgotten = Forgotten {
+    // The last one stays here too.
+    select: "SELECT sequence, at_us FROM outbox WHERE sequence < (SELECT max(sequence) FROM outbox) \
+        ORDER BY sequence LIMIT ?1",
+    delete: "DELETE FROM outbox WHERE sequence <= ?1",
+    kept_us: LOG_KEPT_US,
+};
 
 /// Deletes the rows at the beginning of a table whose time is over, at most `limit`. A row that is older than one before it (the
 /// clock was set back) waits for that one.
@@ -225,9 +226,13 @@ async fn forget_from<S: Sql>(db: &S, table: &Forgotten, now: Timestamp, limit: u
 
 /// See [`kallglot_storage::LogRepository::forget`].
 pub async fn forget<S: Sql>(db: &S, now: Timestamp, limit: u32) -> Result<u64> {
-    let mut forgotten = 0;
+    let (mut forgotten, all) = delivery::forget(db, now, limit).await?;
     for table in &FORGOTTEN {
         forgotten += forget_from(db, table, now, limit).await?;
+    }
+    // An event lasts as long as its deliveries.
+    if all {
+        forgotten += forget_from(db, &FORGOTTEN_EVENTS, now, limit).await?;
     }
     Ok(forgotten)
 }

@@ -38,7 +38,7 @@ impl Table {
 }
 
 /// Every table that is carried over. What a row refers to comes before it.
-pub static TABLES: [Table; 14] = [
+pub static TABLES: [Table; 17] = [
     Table::new(
         "organizations",
         1,
@@ -191,6 +191,67 @@ pub static TABLES: [Table; 14] = [
             "at_us",
             "session_id",
             "session_sequence",
+            "fanned_out",
+        ],
+    ),
+    Table::new(
+        "webhooks",
+        1,
+        &[
+            "id",
+            "organization_id",
+            "environment",
+            "url",
+            "description",
+            "event_types",
+            "disabled_reason",
+            "disabled_at_us",
+            "sealed_secret",
+            "old_sealed_secret",
+            "old_secret_valid_until_us",
+            "created_at_us",
+            "updated_at_us",
+            "version",
+            "events_after",
+            "failing_since_us",
+            "last_success_at_us",
+            "last_failure_at_us",
+            "due_at_us",
+            "deleted_at_us",
+        ],
+    ),
+    Table::new(
+        "deliveries",
+        1,
+        &[
+            "id",
+            "webhook_id",
+            "event_place",
+            "event_id",
+            "event_type",
+            "event_at_us",
+            "status",
+            "attempts",
+            "tries",
+            "begun_at_us",
+            "due_at_us",
+            "created_at_us",
+            "finished_at_us",
+        ],
+    ),
+    Table::new(
+        "delivery_attempts",
+        2,
+        &[
+            "delivery_id",
+            "at_us",
+            "url",
+            "duration_ms",
+            "status",
+            "error",
+            "error_detail",
+            "answer_headers",
+            "answer_body",
         ],
     ),
     Table::new(

@@ -24,6 +24,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0003_gate", sql: include_str!("migrations/0003_gate.sql") },
     Migration { name: "0004_nodes", sql: include_str!("migrations/0004_nodes.sql") },
     Migration { name: "0005_events", sql: include_str!("migrations/0005_events.sql") },
+    Migration { name: "0006_webhooks", sql: include_str!("migrations/0006_webhooks.sql") },
 ];
 
 fn checksum(migration: &Migration) -> String {

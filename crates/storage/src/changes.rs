@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::ApiKey;
+use kallglot_core::delivery::{Webhook, WebhookState};
 use kallglot_core::organization::Organization;
 use kallglot_core::plan::Plan;
 use kallglot_core::vocabulary::Vocabulary;
@@ -85,5 +86,23 @@ pub fn of_key(before: Option<&ApiKey>, after: &ApiKey) -> Changes {
     comparison.note("old_secret_valid_until", |it| it.old_secret_valid_until, time);
     comparison.note("revoked_at", |it| it.revoked_at, time);
     comparison.note("quarantined_at", |it| it.quarantined_at, time);
+    comparison.changes
+}
+
+/// What is different about a webhook endpoint; everything that is set when there was none before. How its deliveries fare is not a change.
+pub fn of_webhook(before: Option<&Webhook>, after: &Webhook) -> Changes {
+    let mut comparison = Comparison { before, after, changes: Changes::new() };
+    comparison.note("url", |it| it.url.clone(), String::clone);
+    comparison.note("description", |it| it.description.clone(), String::clone);
+    comparison.note("event_types", |it| it.event_types.clone(), |it| spaced(it));
+    comparison.note(
+        "state",
+        |it| it.state,
+        |state| match state {
+            WebhookState::Enabled => state.as_str().to_owned(),
+            WebhookState::Disabled { reason, .. } => format!("disabled ({reason})"),
+        },
+    );
+    comparison.note("old_secret_valid_until", |it| it.old_secret_valid_until, if_any::<Timestamp>);
     comparison.changes
 }

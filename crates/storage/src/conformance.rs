@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
 mod credits;
+mod deliveries;
 mod events;
 pub mod example;
 mod gate;
@@ -20,10 +21,12 @@ mod nodes;
 mod organizations;
 mod sessions;
 mod turns;
+mod webhooks;
 
 use futures_util::FutureExt as _;
 
 pub use credits::*;
+pub use deliveries::*;
 pub use events::*;
 pub use gate::*;
 pub use idempotency::*;
@@ -33,6 +36,7 @@ pub use nodes::*;
 pub use organizations::*;
 pub use sessions::*;
 pub use turns::*;
+pub use webhooks::*;
 
 /// Makes one test of each case of the suite.
 #[macro_export]
@@ -151,6 +155,23 @@ macro_rules! conformance_cases {
             idle_sessions_of_other_nodes_are_left_to_them,
             a_tenants_open_sessions_are_found_in_pages,
             the_first_mark_is_kept,
+            a_webhook_is_kept_as_it_was_made,
+            a_webhook_is_made_once,
+            a_tenant_has_a_bounded_number_of_webhooks,
+            webhooks_are_listed_in_pages,
+            what_is_done_to_a_webhook_is_in_the_audit_log,
+            a_secret_is_replaced_with_an_overlap,
+            an_endpoint_that_says_that_it_is_gone_is_disabled,
+            an_endpoint_that_fails_for_five_days_is_disabled,
+            a_test_event_goes_to_the_tested_endpoint_alone,
+            endpoints_are_claimed_by_one_node_each,
+            an_event_is_fanned_out_once_to_those_that_want_it,
+            many_events_are_fanned_out_in_parts,
+            due_deliveries_come_oldest_first_without_those_in_hand,
+            attempts_are_kept_once_and_decide_what_follows,
+            a_delivery_is_begun_anew_when_asked,
+            deliveries_are_listed_in_pages_and_by_how_they_stand,
+            deliveries_are_forgotten_with_their_events,
         }
     };
 }

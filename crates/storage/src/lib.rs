@@ -16,6 +16,7 @@ pub mod event;
 pub mod json;
 pub mod page;
 pub mod repository;
+pub mod webhook;
 
 pub use error::StorageError;
 pub use event::{EventFilter, EventMark, EventRepository};
@@ -25,4 +26,9 @@ pub use repository::{
     KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
     OrganizationRepository, OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionRepository,
     Storage, StoredAnswer, TURNS_PAGE_MAX, TurnRepository,
+};
+pub use webhook::{
+    AttemptReport, ClaimedState, ClaimedWebhook, CreateWebhook, DUE_MAX, DeliveryBacklog, DeliveryFilter, DeliveryLog,
+    DueDeliveries, DueDelivery, FAN_OUT_MAX, FannedOut, Queued, SealedSecrets, Verdict, Want, WebhookReport,
+    WebhookRepository, WebhookUpdate, WebhookWork,
 };

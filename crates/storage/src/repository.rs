@@ -26,6 +26,7 @@ use kallglot_core::vocabulary::Vocabulary;
 use crate::error::StorageError;
 use crate::event::EventRepository;
 use crate::page::{Page, PageRequest};
+use crate::webhook::WebhookRepository;
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -622,6 +623,7 @@ pub trait Storage:
     + LogRepository
     + EventRepository
     + NodeRepository
+    + WebhookRepository
     + 'static
 {
     /// A number that is different from the last answer when another process has changed the database in between (the command

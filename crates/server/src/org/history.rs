@@ -110,6 +110,7 @@ fn audit_text(entry: &AuditEntry) -> String {
         Who::Key(key) => format!("by {key}"),
         Who::Operator => "by the operator, at the command line".into(),
         Who::LeakReporter => "by somebody who reported its secret as leaked".into(),
+        Who::Server => "by the server".into(),
     };
     let from = change.address.map(|address| format!(" from {address}")).unwrap_or_default();
     let request = change.request.map(|request| format!(", {request}")).unwrap_or_default();
@@ -131,6 +132,7 @@ fn audit_json(entry: &AuditEntry) -> Value {
         Who::Key(key) => ("api_key", Some(key.to_string())),
         Who::Operator => ("operator", None),
         Who::LeakReporter => ("leak_reporter", None),
+        Who::Server => ("server", None),
     };
     let changes: serde_json::Map<String, Value> = changes
         .iter()

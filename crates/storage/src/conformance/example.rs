@@ -7,9 +7,12 @@ use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ApiKey, KeyHash, StoredSecret};
 use kallglot_core::audit::{Change, Who};
 use kallglot_core::credit::CreditBalance;
+use kallglot_core::delivery::{Attempt, AttemptError, Webhook, WebhookState};
 use kallglot_core::edition::Edition;
 use kallglot_core::event::{Event, EventType};
-use kallglot_core::id::{ApiKeyId, AuditId, EventId, OrganizationId, RequestId, SegmentId, SessionId};
+use kallglot_core::id::{
+    ApiKeyId, AuditId, EventId, NodeId, OrganizationId, RequestId, SegmentId, SessionId, WebhookId,
+};
 use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
 use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::permission::{Permission, PermissionSet};
@@ -17,7 +20,7 @@ use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::session::{Environment, Mode, Session, SessionState, Speaker, Tenant, Translation};
 use kallglot_core::vocabulary::{Expectation, Vocabulary};
 
-use crate::{NewAnswer, NewSession, NewTurn, Storage};
+use crate::{AttemptReport, DueDelivery, NewAnswer, NewSession, NewTurn, Storage, Verdict, Want, WebhookReport};
 
 /// `second` seconds after some time in 2025, and a fraction down to the microsecond.
 pub fn at(second: i64) -> Timestamp {
@@ -198,4 +201,62 @@ pub async fn begin_with_credits(storage: &impl Storage, credits: u32) -> CreditB
     begin(storage).await;
     let credits = NonZeroU32::new(credits).unwrap();
     storage.grant_credits(TENANT.organization, credits, &change(4, 3)).await.unwrap().unwrap()
+}
+
+/// A node that delivers webhooks.
+pub const NODE: NodeId = NodeId::from_bits(1);
+
+/// An endpoint of [`TENANT`] that wants all that happens to sessions; a larger number is a newer one.
+pub fn webhook(number: u128) -> Webhook {
+    Webhook {
+        id: WebhookId::from_bits(number),
+        tenant: TENANT,
+        url: format!("https://example.com/hooks?number={number}"),
+        description: "Åsa & Söner".into(),
+        event_types: vec![EventType::SessionCreated, EventType::SessionEnded, EventType::WebhookDisabled],
+        state: WebhookState::Enabled,
+        created_at: at(20),
+        updated_at: at(20),
+        old_secret_valid_until: None,
+        failing_since: None,
+        last_success_at: None,
+        last_failure_at: None,
+    }
+}
+
+/// Like [`begin`], then endpoint 1, which has the sealed secret `sealed`, and nothing left to fan out.
+pub async fn with_webhook(storage: &impl Storage) {
+    begin(storage).await;
+    storage.create_webhook(&webhook(1), b"sealed", None, &change(10, 20)).await.unwrap();
+    storage.fan_out(at(20)).await.unwrap();
+}
+
+/// Raises event `number` of [`TENANT`]: the creation of a session.
+pub async fn raise(storage: &impl Storage, number: u128) {
+    let mut new = new_session(number);
+    new.event.id = EventId::from_bits(number);
+    storage.create_session(&new).await.unwrap();
+}
+
+/// What is due at `now` to an endpoint that [`NODE`] has claimed.
+pub async fn due(storage: &impl Storage, webhook: WebhookId, now: Timestamp) -> Vec<DueDelivery> {
+    let want = Want { webhook, held: vec![], limit: 100 };
+    storage.due_deliveries(NODE, now, &[want]).await.unwrap().deliveries
+}
+
+/// One attempt at `at` and what follows from it.
+pub fn report(delivery: &DueDelivery, at: Timestamp, verdict: Verdict, change: &Change) -> WebhookReport {
+    let failed = verdict != Verdict::Succeeded;
+    let attempt = Attempt {
+        at,
+        url: "https://example.com/hooks".into(),
+        duration_ms: 12,
+        status: Some(if failed { 500 } else { 204 }),
+        error: failed.then_some(AttemptError::Status),
+        error_detail: if failed { "the endpoint answered 500".into() } else { String::new() },
+        answer_headers: "content-type: text/plain".into(),
+        answer_body: "№ 7".into(),
+    };
+    let attempts = vec![AttemptReport { delivery: delivery.id, attempt, verdict }];
+    WebhookReport { webhook: delivery.webhook, attempts, gone: false, change: *change }
 }
