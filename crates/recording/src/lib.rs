@@ -8,6 +8,8 @@
 //! bytes give an error or silence, never a panic; what is on the time line at one moment is heard at that moment in every format.
 
 mod bytes;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod log;
 pub mod render;
 pub mod source;
