@@ -5,7 +5,6 @@
 //! (1,057 samples), so that it is heard in its place without any tag that a player could overlook. The price of the latter is that
 //! the first 36 ms of a file fade in.
 
-use std::f32::consts::PI;
 use std::io;
 
 use kallglot_audio::resample::Resampler;

@@ -24,6 +24,12 @@ impl<'a> BitWriter<'a> {
         }
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn bits(&self) -> usize {
+        (self.out.len() - self.start) * 8 + self.count as usize
+    }
+
     /// Zeros up to `bytes` since the start.
     pub(super) fn pad_to(mut self, bytes: usize) {
         if self.count > 0 {

@@ -4,7 +4,8 @@
 //! The tracks have nothing above 4 kHz, so of the 32 bands of 250 Hz only [`BANDS`] are computed. Long blocks are always used: they
 //! spread what they can't say over 72 ms, which at this rate lies 20 dB below the speech that it is spread from.
 
-use super::PI;
+use std::f64::consts::PI;
+
 use super::tables;
 
 /// Samples and lines of a granule, which is a frame at this rate.
@@ -14,6 +15,9 @@ pub(super) const REACH: usize = 512 - 32;
 
 /// Bands that can have anything: up to 4.25 kHz.
 const BANDS: usize = 17;
+/// Lines that can have anything.
+pub(super) const LINES: usize = BANDS * SLOTS;
+
 /// Band samples of a granule.
 const SLOTS: usize = 18;
 
@@ -43,17 +47,17 @@ impl Filter {
         let mut bank = Box::new([[0.0; 64]; BANDS]);
         for (band, row) in bank.iter_mut().enumerate() {
             for (n, value) in row.iter_mut().enumerate() {
-                // Angles are reduced as integers, so that they are exact.
+                // In doubles, so that what libraries make different of the last bit is rounded away: all machines make the same bytes.
                 let angle = (2 * band as i32 + 1) * (n as i32 - 16);
-                *value = (angle.rem_euclid(128) as f32 * PI / 64.0).cos();
+                *value = (f64::from(angle.rem_euclid(128)) * PI / 64.0).cos() as f32;
             }
         }
         let mut transform = Box::new([[0.0; 2 * SLOTS]; SLOTS]);
         for (line, row) in transform.iter_mut().enumerate() {
             for (n, value) in row.iter_mut().enumerate() {
-                let window = (PI / 36.0 * (n as f32 + 0.5)).sin();
+                let window = (PI / 36.0 * (n as f64 + 0.5)).sin();
                 let angle = (2 * n + 19) * (2 * line + 1) % 144;
-                *value = window * (angle as f32 * PI / 72.0).cos() / 9.0;
+                *value = (window * (angle as f64 * PI / 72.0).cos() / 9.0) as f32;
             }
         }
         let butterflies = [-0.6f32, -0.535, -0.33, -0.185, -0.095, -0.041, -0.0142, -0.0037].map(|c| {

@@ -3,7 +3,7 @@
 //! What must stay true: it fits into the bits that are given, whatever the lines are; all is decided by the lines alone.
 
 use super::bits::BitWriter;
-use super::filter::GRANULE;
+use super::filter::{GRANULE, LINES};
 use super::tables::{BANDS, QUADS, TABLES};
 
 /// Scale factor bands; the 22nd has no factor.
@@ -81,10 +81,11 @@ impl Granule {
         let factor_bits: usize =
             FACTOR_GROUPS.iter().zip(&self.factor_bits).map(|((bands, _), bits)| bands * *bits as usize).sum();
         for (band, range) in BANDS.windows(2).enumerate() {
-            let factor = self.factors.get(band).copied().unwrap_or(0) as f32;
-            let amplified = (factor * 0.5).exp2();
-            for n in range[0]..range[1] {
-                self.powers[n] = (self.lines[n].abs() * amplified).powf(0.75);
+            let factor = self.factors.get(band).copied().unwrap_or(0) as i32;
+            let amplified = power_of_two(8 * factor);
+            for n in range[0]..range[1].min(LINES) {
+                let root = (self.lines[n].abs() * amplified).sqrt();
+                self.powers[n] = root * root.sqrt();
             }
         }
         let room = bits_max.saturating_sub(factor_bits);
@@ -112,7 +113,7 @@ impl Granule {
             let power = lines.iter().map(|line| line * line).sum::<f32>() / lines.len() as f32;
             // Bands without anything that mu-law could say are left as they are.
             if power > 1e-10 {
-                *wanted = power.log2() * SHAPING;
+                *wanted = logarithm(power) * SHAPING;
             }
         }
         let loudest = wanted.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -132,9 +133,9 @@ impl Granule {
 
     /// Quantizes with this gain; whether that can be said with `room` bits.
     fn fits(&mut self, gain: i32, room: usize) -> bool {
-        let scale = ((210 - gain) as f32 * 0.1875).exp2();
+        let scale = power_of_two(3 * (210 - gain));
         let mut greatest = 0;
-        for (value, power) in self.values.iter_mut().zip(self.powers.iter()) {
+        for (value, power) in self.values[..LINES].iter_mut().zip(&self.powers[..LINES]) {
             *value = (power * scale + ROUNDING) as u32;
             greatest = greatest.max(*value);
         }
@@ -204,14 +205,35 @@ impl Granule {
     }
 }
 
+/// Two to the power of `sixteenths / 16`, by operations whose results IEEE 754 lays down: all machines make the same bytes.
+fn power_of_two(sixteenths: i32) -> f32 {
+    let whole = f32::from_bits(((127 + sixteenths.div_euclid(16)) as u32) << 23);
+    let mut power = whole;
+    let mut root = 2.0f32;
+    for bit in [8, 4, 2, 1] {
+        root = root.sqrt();
+        if sixteenths.rem_euclid(16) & bit != 0 {
+            power *= root;
+        }
+    }
+    power
+}
+
+/// About the logarithm to base two of a normal number, to 0.09, and likewise the same on all machines.
+fn logarithm(number: f32) -> f32 {
+    let bits = number.to_bits();
+    ((bits >> 23) as i32 - 127) as f32 + (bits & 0x7f_ffff) as f32 / 8_388_608.0
+}
+
 /// The cheapest way to say the values, of the few that are worth a try.
 fn plan(values: &[u32; GRANULE]) -> Plan {
-    let last = values.iter().rposition(|&value| value > 0).map_or(0, |last| last + 1);
+    let last = values[..LINES].iter().rposition(|&value| value > 0).map_or(0, |last| last + 1);
     let above_one = values[..last].iter().rposition(|&value| value > 1).map_or(0, |last| last + 1);
     let big = above_one.next_multiple_of(2);
     let mut end = big;
     let (mut a, mut b) = (0, 0);
-    while end < last && end + 4 <= GRANULE {
+    // Never beyond the granule, of which the lines from `LINES` on are 0.
+    while end < last {
         let quad = &values[end..end + 4];
         let number = quad.iter().fold(0, |quad, value| quad << 1 | *value as usize);
         let signs = quad.iter().sum::<u32>();
@@ -219,8 +241,6 @@ fn plan(values: &[u32; GRANULE]) -> Plan {
         b += 4 + signs;
         end += 4;
     }
-    // The last two lines can only be said as a pair: then all are.
-    let (big, end, a, b) = if end < last { (GRANULE, GRANULE, 0, 0) } else { (big, end, a, b) };
     let mut plan = Plan { big, end, quads_b: b < a, bits: a.min(b) as usize, ..Plan::default() };
     plan_regions(values, &mut plan);
     plan
@@ -292,4 +312,42 @@ fn cheapest(values: &[u32]) -> (Option<usize>, usize) {
     };
     let (bits, index) = candidates.iter().map(|&index| (cost(index), index)).min().unwrap_or_default();
     (Some(index), bits + signs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers_and_logarithms_are_what_they_say() {
+        for sixteenths in -400..=400 {
+            let exact = (f64::from(sixteenths) / 16.0).exp2();
+            assert!((f64::from(power_of_two(sixteenths)) / exact - 1.0).abs() < 1e-6, "{sixteenths}");
+            assert!((logarithm(exact as f32) - sixteenths as f32 / 16.0).abs() < 0.09);
+        }
+    }
+
+    #[test]
+    fn any_lines_fit_into_the_bits_that_are_given() {
+        let mut random = 1u32;
+        let mut next = || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            random as i32 as f32 / 2f32.powi(31)
+        };
+        let mut granule = Granule::new();
+        for level in 0..24 {
+            for bits_max in [74, 75, 100, 500, 1_336, 2_136, 4_095, 100_000] {
+                for (n, line) in granule.lines().iter_mut().enumerate() {
+                    let peak = if n % 37 == level % 37 { 4.0 } else { 0.05 };
+                    *line = if n < LINES { next() * peak / (level as f32).exp2() } else { 0.0 };
+                }
+                let bits = granule.quantize(bits_max);
+                let (mut side, mut main) = (Vec::new(), Vec::new());
+                granule.write_side(&mut BitWriter::new(&mut side));
+                let mut writer = BitWriter::new(&mut main);
+                granule.write_main(&mut writer);
+                assert!(bits <= bits_max.min(BITS_MAX) && writer.bits() == bits, "{level} {bits_max} {bits}");
+            }
+        }
+    }
 }

@@ -9,7 +9,6 @@ pub(super) struct Table {
     pub(super) side: usize,
     /// Bits that follow a 15.
     pub(super) extra_bits: u32,
-    /// The lengths, as digits of base 20: 1 to 9, then a to j.
     lengths: &'static [u8],
     codes: &'static [u16],
 }
@@ -18,12 +17,19 @@ impl Table {
     /// The code word of a pair and its length.
     pub(super) const fn code(&self, x: usize, y: usize) -> (u32, u32) {
         let at = x * self.side + y;
-        (self.codes[at] as u32, length(self.lengths[at]))
+        (self.codes[at] as u32, self.lengths[at] as u32)
     }
 }
 
-const fn length(digit: u8) -> u32 {
-    (if digit <= b'9' { digit - b'0' } else { digit - b'a' + 10 }) as u32
+/// Lengths of 1 to 19 bits out of digits of base 20: 1 to 9, then a to j.
+const fn lengths<const N: usize>(digits: &[u8; N]) -> [u8; N] {
+    let mut lengths = *digits;
+    let mut n = 0;
+    while n < N {
+        lengths[n] -= if lengths[n] <= b'9' { b'0' } else { b'a' - 10 };
+        n += 1;
+    }
+    lengths
 }
 
 const fn table(number: u8, side: usize, lengths: &'static [u8], codes: &'static [u16]) -> Table {
@@ -35,52 +41,52 @@ const fn extended(number: u8, extra_bits: u32, of: &Table) -> Table {
     Table { number, side: of.side, extra_bits, lengths: of.lengths, codes: of.codes }
 }
 
-static LENGTHS_1: [u8; 4] = *b"1323";
+static LENGTHS_1: [u8; 4] = lengths(b"1323");
 static CODES_1: [u16; 4] = [1, 1, 1, 0];
-static LENGTHS_2: [u8; 9] = *b"136335556";
+static LENGTHS_2: [u8; 9] = lengths(b"136335556");
 static CODES_2: [u16; 9] = [1, 2, 1, 3, 1, 1, 3, 2, 0];
-static LENGTHS_3: [u8; 9] = *b"226325556";
+static LENGTHS_3: [u8; 9] = lengths(b"226325556");
 static CODES_3: [u16; 9] = [3, 2, 1, 1, 1, 1, 3, 2, 0];
-static LENGTHS_5: [u8; 16] = *b"1367336766787678";
+static LENGTHS_5: [u8; 16] = lengths(b"1367336766787678");
 static CODES_5: [u16; 16] = [1, 2, 6, 5, 3, 1, 4, 4, 7, 5, 7, 1, 6, 1, 1, 0];
-static LENGTHS_6: [u8; 16] = *b"3357324544566567";
+static LENGTHS_6: [u8; 16] = lengths(b"3357324544566567");
 static CODES_6: [u16; 16] = [7, 3, 5, 1, 6, 2, 3, 2, 5, 4, 4, 1, 3, 3, 2, 0];
-static LENGTHS_7: [u8; 36] = *b"13688934677865788977899977899a889aaa";
+static LENGTHS_7: [u8; 36] = lengths(b"13688934677865788977899977899a889aaa");
 #[rustfmt::skip]
 static CODES_7: [u16; 36] = [
     1, 2, 10, 19, 16, 10, 3, 3, 7, 10, 5, 3, 11, 4, 13, 17, 8, 4, 12, 11, 18, 15, 11, 2, 7, 6, 9, 14, 3, 1, 6, 4, 5, 3, 2, 0,
 ];
-static LENGTHS_8: [u8; 36] = *b"23688932488864688988899a8789aa9899bb";
+static LENGTHS_8: [u8; 36] = lengths(b"23688932488864688988899a8789aa9899bb");
 #[rustfmt::skip]
 static CODES_8: [u16; 36] = [
     3, 4, 6, 18, 12, 5, 5, 1, 2, 16, 9, 3, 7, 3, 5, 14, 7, 3, 19, 17, 15, 13, 10, 4, 13, 5, 8, 11, 5, 1, 12, 4, 4, 1, 1, 0,
 ];
-static LENGTHS_9: [u8; 36] = *b"335689334568445678656778767789878899";
+static LENGTHS_9: [u8; 36] = lengths(b"335689334568445678656778767789878899");
 #[rustfmt::skip]
 static CODES_9: [u16; 36] = [
     7, 5, 9, 14, 15, 7, 6, 4, 5, 5, 6, 7, 7, 6, 8, 8, 8, 5, 15, 6, 9, 10, 5, 1, 11, 7, 9, 6, 4, 1, 14, 4, 6, 2, 6, 0,
 ];
-static LENGTHS_10: [u8; 64] = *b"1368999a3467898866789a997789aa9a889aaaaa99aabbab889aaabb989aabbb";
+static LENGTHS_10: [u8; 64] = lengths(b"1368999a3467898866789a997789aa9a889aaaaa99aabbab889aaabb989aabbb");
 #[rustfmt::skip]
 static CODES_10: [u16; 64] = [
     1, 2, 10, 23, 35, 30, 12, 17, 3, 3, 8, 12, 18, 21, 12, 7, 11, 9, 15, 21, 32, 40, 19, 6, 14, 13, 22, 34, 46, 23, 18, 7, 20, 19,
     33, 47, 27, 22, 9, 3, 31, 22, 41, 26, 21, 20, 5, 3, 14, 13, 10, 11, 16, 6, 5, 1, 9, 8, 7, 8, 4, 4, 2, 0,
 ];
-static LENGTHS_11: [u8; 64] = *b"23578989334688785567898876798a8988899a9a889aabab87789aaa8789aaaa";
+static LENGTHS_11: [u8; 64] = lengths(b"23578989334688785567898876798a8988899a9a889aabab87789aaa8789aaaa");
 #[rustfmt::skip]
 static CODES_11: [u16; 64] = [
     3, 4, 10, 24, 34, 33, 21, 15, 5, 3, 4, 10, 32, 17, 11, 10, 11, 7, 13, 18, 30, 31, 20, 5, 25, 11, 19, 59, 27, 18, 12, 5, 35, 33,
     31, 58, 30, 16, 7, 5, 28, 26, 32, 19, 17, 15, 8, 14, 14, 12, 9, 13, 14, 9, 4, 1, 11, 4, 6, 6, 6, 3, 2, 0,
 ];
-static LENGTHS_12: [u8; 64] = *b"4357899933457788545678786566788876778889878889898778899a9889999a";
+static LENGTHS_12: [u8; 64] = lengths(b"4357899933457788545678786566788876778889878889898778899a9889999a");
 #[rustfmt::skip]
 static CODES_12: [u16; 64] = [
     9, 6, 16, 33, 41, 39, 38, 26, 7, 5, 6, 9, 23, 16, 26, 11, 17, 7, 11, 14, 21, 30, 10, 7, 17, 10, 15, 12, 18, 28, 14, 5, 32, 13,
     22, 19, 18, 16, 9, 5, 40, 17, 31, 29, 17, 13, 4, 2, 27, 12, 11, 15, 10, 7, 4, 1, 27, 12, 8, 12, 6, 3, 1, 0,
 ];
-static LENGTHS_13: [u8; 256] = *b"1467899a9abbccdd3467889999aabccc667899aa9aabbcdd77899aaaabbbbcdd8799aabbabbccdde989aaabbbbcbddee99aabbbbbcccdd\
+static LENGTHS_13: [u8; 256] = lengths(b"1467899a9abbccdd3467889999aabccc667899aa9aabbcdd77899aaaabbbbcdd8799aabbabbccdde989aaabbbbcbddee99aabbbbbcccdd\
     eea9abbbccccdddegg989aabbccccddeffa9aabbbdcddeeegfaaabbccdcdedefghbaabccccdddefffgbbbccdcdeefffgggcbcdddeeeeefgfggdccddd\
-    feehfffhggccdeeefeffggjijg";
+    feehfffhggccdeeefeffggjijg");
 #[rustfmt::skip]
 static CODES_13: [u16; 256] = [
     1, 5, 14, 21, 34, 51, 46, 71, 42, 52, 68, 52, 67, 44, 43, 19, 3, 4, 12, 19, 31, 26, 44, 33, 31, 24, 32, 24, 31, 35, 22, 14, 15,
@@ -92,9 +98,9 @@ static CODES_13: [u16; 256] = [
     28, 39, 49, 75, 30, 52, 48, 40, 52, 28, 18, 17, 9, 5, 45, 21, 34, 64, 56, 50, 49, 45, 31, 19, 12, 15, 10, 7, 6, 3, 48, 23, 20,
     39, 36, 35, 53, 21, 16, 23, 13, 10, 6, 1, 4, 2, 16, 15, 17, 27, 25, 20, 29, 11, 17, 12, 16, 8, 1, 1, 0, 1,
 ];
-static LENGTHS_15: [u8; 256] = *b"345778999aabbbcd43567788899aaabb55567788899aabbb6667788999aaabbb7677889999aaabbb8778889999aabbbc978889999aaabb\
+static LENGTHS_15: [u8; 256] = lengths(b"345778999aabbbcd43567788899aaabb55567788899aabbb6667788999aaabbb7677889999aaabbb8778889999aabbbc978889999aaabb\
     cc9889999aaaaabbbc9889999aaaabbccc989999aaabbbbccca999aaaaabbbbcdca999aaaabbbbcccdba9aaabbbbbbccddbaaaabbbbcccccddcbbbbb\
-    bbccccddcdcbbbbbbcccccdddd";
+    bbccccddcdcbbbbbbcccccdddd");
 #[rustfmt::skip]
 static CODES_15: [u16; 256] = [
     7, 12, 18, 53, 47, 76, 124, 108, 89, 123, 108, 119, 107, 81, 122, 63, 13, 5, 16, 27, 46, 36, 61, 51, 42, 70, 52, 83, 65, 41, 59,
@@ -106,9 +112,9 @@ static CODES_15: [u16; 256] = [
     11, 11, 118, 68, 30, 55, 50, 46, 74, 65, 49, 39, 24, 16, 22, 13, 14, 7, 91, 44, 39, 38, 34, 63, 52, 45, 31, 52, 28, 19, 14, 8, 9,
     3, 123, 60, 58, 53, 47, 43, 32, 22, 37, 24, 17, 12, 15, 10, 2, 1, 71, 37, 34, 30, 28, 20, 17, 26, 21, 16, 10, 6, 8, 6, 2, 0,
 ];
-static LENGTHS_16: [u8; 256] = *b"146899aabbbcccd934678999aaabcbc8667899aababbbcc987899aaabbcccdda9899aabbbcccddd99899abbcbccdddeaa99abbbbccccdd\
+static LENGTHS_16: [u8; 256] = lengths(b"146899aabbbcccd934678999aaabcbc8667899aababbbcc987899aaabbcccdda9899aabbbcccddd99899abbcbccdddeaa99abbbbccccdd\
     eaa9aabbbccddddffaaaabbbccddddeeeabaabbccddddededbbbabccccdeeeffeacbbbccdeeeeeedebcccccddddfeeeegbecccddeeegfffhfbddbcee\
-    deefgfhfeb98899aaabbbbbbb8";
+    deefgfhfeb98899aaabbbbbbb8");
 #[rustfmt::skip]
 static CODES_16: [u16; 256] = [
     1, 5, 14, 44, 74, 63, 110, 93, 172, 149, 138, 242, 225, 195, 376, 17, 3, 4, 12, 20, 35, 62, 53, 47, 83, 75, 68, 119, 201, 107,
@@ -122,9 +128,9 @@ static CODES_16: [u16; 256] = [
     876, 3459, 865, 2, 377, 369, 102, 187, 726, 722, 358, 711, 709, 866, 1734, 871, 3458, 870, 434, 0, 12, 10, 7, 11, 10, 17, 11, 9,
     13, 12, 10, 7, 5, 3, 1, 3,
 ];
-static LENGTHS_24: [u8; 256] = *b"4467899aabbbbbc94456788999aaaaa865677889999aaab776778889999aaaa78778888999aaaab79788889999aaaaa7988889999aaaaa\
+static LENGTHS_24: [u8; 256] = lengths(b"4467899aabbbbbc94456788999aaaaa865677889999aaab776778889999aaaa78778888999aaaab79788889999aaaaa7988889999aaaaa\
     b7a8889999aaaaabb8a99999999aaaabb8a999999aaaaabbb8b9999aaaaaabbbb8ba999aaaaaabbbb8baaaaaaaaabbbbb8baaaaaaabbbbbbb8caaaaa\
-    abbbbbbbb88777777777788884";
+    abbbbbbbb88777777777788884");
 #[rustfmt::skip]
 static CODES_24: [u16; 256] = [
     15, 13, 46, 80, 146, 262, 248, 434, 426, 669, 653, 649, 621, 517, 1032, 88, 14, 12, 21, 38, 71, 130, 122, 216, 209, 198, 327,
