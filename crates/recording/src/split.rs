@@ -28,7 +28,7 @@ pub enum SplitError {
         /// Another one's.
         found: SessionId,
     },
-    /// One of the logs can't be read.
+    /// None of the logs can be read; this is said of one of them.
     #[error(transparent)]
     Log(#[from] LogError),
     /// Reading or writing failed.
@@ -43,12 +43,15 @@ pub struct SplitSummary {
     pub duration_samples: u64,
     /// Of each track, by [`Track::number`].
     pub tracks: [TrackSummary; 4],
+    /// Logs that could not be read at all, as their headers are damaged or newer.
+    pub unread_logs: usize,
     /// Bytes of the logs that belong to no sound record, torn ends not counted.
     pub skipped_bytes: u64,
 }
 
 /// Makes the four tracks of `logs` and writes them to `outputs`, by [`Track::number`]; each is as long as the longest, and at least
-/// `duration_samples`. Logs that end within their header are left out. The outputs should be buffered; they are flushed.
+/// `duration_samples`. Logs that end within their header are left out, and so are those that can't be read, as
+/// long as there is one that can. The outputs should be buffered; they are flushed.
 ///
 /// Where two records of a track overlap, what is kept is: within a log, the later one; of two logs, the one that begins later, and of those
 /// that begin together the greater part's.
@@ -60,19 +63,23 @@ pub fn split<R: Read, W: Write>(
     outputs: [W; 4],
     duration_samples: u64,
 ) -> Result<SplitSummary, SplitError> {
-    let mut parts = Vec::new();
+    let (mut parts, mut unread) = (Vec::new(), Vec::new());
     for log in logs {
         match LogReader::open(log) {
             Ok(part) => parts.push(part),
             Err(LogError::Empty) => {}
-            Err(error) => return Err(error.into()),
+            Err(LogError::Io(error)) => return Err(error.into()),
+            Err(error) => unread.push(error),
         }
-        if parts.len() > PARTS_MAX {
-            return Err(SplitError::Parts(parts.len()));
+        if parts.len() + unread.len() > PARTS_MAX {
+            return Err(SplitError::Parts(parts.len() + unread.len()));
         }
     }
     parts.sort_by_key(|part| part.header().part);
-    let first = parts.first().ok_or(SplitError::Parts(0))?.header();
+    let unread_logs = unread.len();
+    let Some(first) = parts.first().map(LogReader::header) else {
+        return Err(unread.pop().map_or(SplitError::Parts(0), SplitError::Log));
+    };
     if let Some(other) = parts.iter().find(|part| part.header().session != first.session) {
         return Err(SplitError::OtherSession { wanted: first.session, found: other.header().session });
     }
@@ -102,7 +109,7 @@ pub fn split<R: Read, W: Write>(
     for (summary, writer) in tracks.iter_mut().zip(writers) {
         *summary = writer.finish(duration_samples)?;
     }
-    Ok(SplitSummary { duration_samples: tracks[0].duration_samples, tracks, skipped_bytes })
+    Ok(SplitSummary { duration_samples: tracks[0].duration_samples, tracks, unread_logs, skipped_bytes })
 }
 
 #[cfg(test)]

@@ -85,6 +85,13 @@ fn damage_in_the_middle_is_counted_and_costs_no_more_than_a_record() {
 }
 
 #[test]
+fn a_log_that_cannot_be_read_costs_no_other_one() {
+    let (files, summary) = split_all(&[vec![7; 100], log(2, &[(Track::AgentOriginal, 0, 1, 160)])], 0);
+    assert_eq!(summary.unread_logs, 1);
+    assert!(heard(&files[2], 0, 160) == [1; 160]);
+}
+
+#[test]
 fn logs_of_nothing_or_of_different_sessions_are_refused() {
     let refused = |logs: &[&[u8]]| split(logs.iter().copied(), [const { Vec::new() }; 4], 0).unwrap_err();
     assert!(matches!(refused(&[]), SplitError::Parts(0)));
