@@ -7,7 +7,8 @@ use crate::split::split;
 use crate::track::{TrackHeader, TrackReader, TrackWriter};
 use crate::{DURATION_SAMPLES_MAX, Track};
 
-/// Reads the bytes as a log: as they are, after a sound header, and with a sound record after them, which must be found.
+/// Reads the bytes as a log: as they are, after a sound header, and with a sound record after them, which must be found. Then splits them, if there
+/// is anything of theirs.
 pub fn log(bytes: &[u8]) {
     let _ = LogReader::open(bytes).map(read_log);
     let mut file = Vec::with_capacity(bytes.len() + 1_000);
@@ -19,11 +20,44 @@ pub fn log(bytes: &[u8]) {
     file.resize(file.len() + gap, 0);
     append(&mut file, Track::AgentOriginal, place, &[1; 160]);
     let mut reader = LogReader::open(file.as_slice()).unwrap_or_else(|error| panic!("a sound header: {error}"));
-    let last = read_log_with(&mut reader);
+    let (records, last) = read_log_with(&mut reader);
     assert_eq!(last, Some((Track::AgentOriginal, place, 160)));
     assert_eq!(reader.sound_bytes(), file.len() as u64);
     assert!(reader.skipped_bytes() <= (bytes.len() + gap) as u64);
 
+    if records == 1 {
+        return;
+    }
+    let mut tracks = [const { Vec::new() }; 4];
+    let summary = split([file.as_slice()], tracks.each_mut(), 0).unwrap_or_else(|error| panic!("a sound log: {error}"));
+    for (file, summary) in tracks.iter().zip(summary.tracks) {
+        let mut reader = TrackReader::open(file).unwrap_or_else(|error| panic!("a track of our own: {error}"));
+        assert!(reader.duration_samples() == summary.duration_samples && reader.verify().is_ok());
+    }
+}
+
+/// Makes records of the bytes (track, place, length, audio), and changes one byte of the log: all records but one are read back.
+pub fn log_of_records(bytes: &[u8]) {
+    let Some((&[at_high, at_low, change], rest)) = bytes.split_first_chunk::<3>() else { return };
+    let mut file = Vec::new();
+    LogHeader { session: SessionId::from_bits(1), part: 1, origin_ms: 0 }.write(&mut file);
+    let mut ends = Vec::new();
+    for piece in rest.chunks(24) {
+        let Some((&[track, a, b, c, length], audio)) = piece.split_first_chunk::<5>() else { break };
+        let place = u64::from(u32::from_le_bytes([a, b, c, length & 0x3f])) / 2;
+        let before = file.len();
+        append(&mut file, Track::ALL[usize::from(track % 4)], place, &audio.repeat(usize::from(length)));
+        if file.len() > before {
+            ends.push(file.len());
+        }
+    }
+    let at = HEADER_BYTES + usize::from(u16::from_be_bytes([at_high, at_low]));
+    let hit = at < file.len() && change != 0;
+    if hit {
+        file[at] ^= change;
+    }
+    let mut reader = LogReader::open(file.as_slice()).unwrap_or_else(|error| panic!("a sound header: {error}"));
+    assert_eq!(read_log_with(&mut reader).0, ends.len() - usize::from(hit));
     let mut tracks = [const { Vec::new() }; 4];
     let summary = split([file.as_slice()], tracks.each_mut(), 0).unwrap_or_else(|error| panic!("a sound log: {error}"));
     for (file, summary) in tracks.iter().zip(summary.tracks) {
@@ -36,17 +70,18 @@ fn read_log(mut reader: LogReader<&[u8]>) {
     read_log_with(&mut reader);
 }
 
-fn read_log_with(reader: &mut LogReader<&[u8]>) -> Option<(Track, u64, usize)> {
-    let (mut last, mut bytes) = (None, HEADER_BYTES as u64);
+fn read_log_with(reader: &mut LogReader<&[u8]>) -> (usize, Option<(Track, u64, usize)>) {
+    let (mut records, mut last, mut bytes) = (0, None, HEADER_BYTES as u64);
     while let Ok(Some(record)) = reader.read() {
         let samples = record.mulaw.len();
         assert!((1..=RECORD_SAMPLES_MAX).contains(&samples));
         assert!(record.place + samples as u64 <= DURATION_SAMPLES_MAX);
         bytes += (RECORD_HEADER_BYTES + samples) as u64;
+        records += 1;
         last = Some((record.track, record.place, samples));
     }
     assert_eq!(bytes + reader.skipped_bytes(), reader.sound_bytes());
-    last
+    (records, last)
 }
 
 /// Reads the bytes as a track, as they are and with a footer whose checksums are right; and writes them as one.
@@ -106,6 +141,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_break_no_promise(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
             super::log(&bytes);
+            super::log_of_records(&bytes);
             super::track(&bytes);
         }
     }
