@@ -15,6 +15,7 @@ pub mod seal;
 pub mod sessions;
 pub mod state;
 pub mod upkeep;
+pub mod webhooks;
 
 pub use error::{Error, Public};
 pub use state::{App, AppConfig, Parts};

@@ -24,6 +24,7 @@ use crate::live::{Hub, Spool};
 use crate::node::ThisNode;
 use crate::request_log::RequestLog;
 use crate::seal::Seal;
+use crate::webhooks::Webhooks;
 
 /// Settings that use cases need.
 #[derive(Debug, Clone)]
@@ -80,6 +81,8 @@ pub struct App {
     pub spool: Spool,
     /// Which process this is.
     pub node: ThisNode,
+    /// What webhooks need.
+    pub webhooks: Webhooks,
     pub(crate) suspects: Suspects,
     pub(crate) credit_news: CreditNews,
     peppers: RwLock<Arc<Peppers>>,
@@ -114,6 +117,8 @@ pub struct Parts {
     pub spool: Spool,
     /// See [`App::node`].
     pub node: ThisNode,
+    /// See [`App::webhooks`].
+    pub webhooks: Webhooks,
 }
 
 /// How long a new pepper may take to reach all nodes: files of a Kubernetes Secret take up to two minutes.
@@ -165,6 +170,7 @@ impl App {
             hub,
             spool,
             node,
+            webhooks,
         } = parts;
         Self {
             keys: KeyCache::new(config.keys_cached_max),
@@ -183,6 +189,7 @@ impl App {
             hub,
             spool,
             node,
+            webhooks,
             suspects: Suspects::default(),
             credit_news: CreditNews::default(),
         }

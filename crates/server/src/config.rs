@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use kallglot_core::api_key::ServerEnvironment;
+use kallglot_core::egress::EgressPolicy;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -45,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) traces: TraceConfig,
     pub(crate) session: SessionConfig,
     pub(crate) stream: StreamSettings,
+    pub(crate) webhooks: WebhookSettings,
     pub(crate) engine: Vec<EngineConfig>,
     pub(crate) endpointing: EndpointingConfig,
     pub(crate) classic: ClassicSettings,
@@ -96,6 +98,23 @@ pub(crate) struct StreamSettings {
     pub(crate) ping_every_s: u32,
     pub(crate) idle_s: u32,
     pub(crate) write_max_s: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookSettings {
+    #[serde(deserialize_with = "networks")]
+    allow_networks: Vec<IpNet>,
+    allow_http_in_test: bool,
+    pub(crate) proxy: String,
+    pub(crate) in_flight_max: usize,
+}
+
+impl WebhookSettings {
+    /// Where webhooks may be sent.
+    pub(crate) fn egress(&self) -> EgressPolicy {
+        EgressPolicy { allow_networks: self.allow_networks.clone(), allow_http_in_test: self.allow_http_in_test }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -225,6 +244,7 @@ impl Config {
             ("connections_max", self.connections_max, 1, 1_000_000),
             ("keys_cached_max", self.keys_cached_max, 100, 10_000_000),
             ("worker_threads", self.worker_threads, 0, 1024),
+            ("webhooks.in_flight_max", self.webhooks.in_flight_max, 16, 10_000),
         ] {
             if !(least..=most).contains(&value) {
                 return wrong(key, &value, &format!("{least} to {most}"));
@@ -250,6 +270,10 @@ impl Config {
         }
         if !self.node_url.is_empty() && !self.node_url.starts_with("http://") {
             return wrong("node_url", &self.node_url, "empty or an http:// address that the other nodes reach");
+        }
+        let proxy = self.webhooks.proxy.as_str();
+        if !proxy.is_empty() && kallglot_webhooks::ProxyAddress::parse(proxy).is_none() {
+            return wrong("webhooks.proxy", &proxy, "empty or like \"http://proxy.internal:3128\"");
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             return wrong("log.format", &self.log.format, "\"text\" or \"json\"");

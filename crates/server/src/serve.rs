@@ -12,6 +12,7 @@ use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::node::ThisNode;
 use kallglot_app::seal::Seal;
+use kallglot_app::webhooks::Webhooks;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
 use kallglot_core::api_key::Peppers;
 use kallglot_core::clock::Clock as _;
@@ -186,7 +187,8 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
     let peppers_modified = peppers_modified(&secrets_dir);
     let peppers = peppers(&secrets_dir)?;
     let (answers, stream_token) = (secret(&secrets_dir, "answers")?, secret(&secrets_dir, "stream-token")?);
-    let secrets = [("answers", answers), ("stream-token", stream_token)];
+    let webhooks = secret(&secrets_dir, "webhooks")?;
+    let secrets = [("answers", answers), ("stream-token", stream_token), ("webhooks", webhooks)];
     backends::check_secrets(config, storage.as_ref(), &secrets).await?;
     backends::check_peppers(config, storage.as_ref(), &peppers).await?;
     let seal = Seal::new(answers);
@@ -237,12 +239,24 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         hub: Hub::new(live, tasks.clone(), stop.clone()),
         spool,
         node,
+        webhooks: Webhooks::new(webhooks, config.webhooks.egress()),
     }));
     // Counters that are shared outlive this process; those that have forgotten are told when they say so.
     if !config.is_shared() {
         app.restore_slots().await?;
     }
     upkeep::start(&app, &tasks, &stop);
+    let connect = kallglot_webhooks::ConnectConfig {
+        egress: config.webhooks.egress(),
+        resolver: Arc::new(kallglot_webhooks::SystemResolver),
+        proxy: kallglot_webhooks::ProxyAddress::parse(&config.webhooks.proxy),
+        extra_roots: Vec::new(),
+    };
+    let delivering = kallglot_webhooks::WorkerConfig {
+        in_flight_max: config.webhooks.in_flight_max,
+        ..kallglot_webhooks::WorkerConfig::default()
+    };
+    kallglot_webhooks::start(&app, connect, delivering, &tasks, &stop);
     tasks.spawn(watch_peppers(Arc::clone(&app), secrets_dir, peppers_modified, stop.clone()));
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     let state = HttpState::new(Shared {

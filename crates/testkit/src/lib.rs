@@ -15,12 +15,14 @@
 pub mod backing;
 mod call;
 mod fakes;
+mod receiver;
 mod server;
 
 pub use call::{Call, next_matching, voice_mulaw};
 pub use fakes::{FakeClock, FakeRandom};
 pub use kallglot_client as client;
 pub use kallglot_engine::scripted::{Faults, Script};
+pub use receiver::{Behaviour, FakeReceiver, Received};
 pub use server::{Organization, ServerBuilder, TestServer};
 
 use std::time::Duration;

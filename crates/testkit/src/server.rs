@@ -10,12 +10,14 @@ use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::node::ThisNode;
 use kallglot_app::seal::Seal;
+use kallglot_app::webhooks::Webhooks;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
 use kallglot_client::Client;
 use kallglot_core::api_key::{ApiKey, Pepper, Peppers, Secret, ServerEnvironment};
 use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock;
 use kallglot_core::edition::Edition;
+use kallglot_core::egress::EgressPolicy;
 use kallglot_core::id::{ApiKeyId, AuditId, NodeId, OrganizationId};
 use kallglot_core::organization::{LOW_CREDITS_THRESHOLD, LeakPolicy};
 use kallglot_core::permission::{Permission, PermissionSet};
@@ -29,6 +31,8 @@ use kallglot_engine::router::EngineRouter;
 use kallglot_engine::scripted::{self, Script};
 use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
 use kallglot_storage::Storage;
+use kallglot_webhooks::{ConnectConfig, ProxyAddress, Resolver, SystemResolver, WorkerConfig};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +48,11 @@ pub struct ServerBuilder {
     stream: StreamConfig,
     environment: ServerEnvironment,
     edge: EdgeConfig,
+    egress: EgressPolicy,
+    resolver: Arc<dyn Resolver>,
+    proxy: Option<ProxyAddress>,
+    roots: Vec<CertificateDer<'static>>,
+    delivering: WorkerConfig,
 }
 
 impl Default for ServerBuilder {
@@ -54,6 +63,15 @@ impl Default for ServerBuilder {
             stream: StreamConfig { write_max: Duration::from_secs(3), ..StreamConfig::default() },
             environment: ServerEnvironment::Any,
             edge: EdgeConfig::default(),
+            // Receivers under test listen on this machine, and speak no TLS.
+            egress: EgressPolicy {
+                allow_networks: vec!["127.0.0.0/8".parse().expect("a network")],
+                allow_http_in_test: true,
+            },
+            resolver: Arc::new(SystemResolver),
+            proxy: None,
+            roots: Vec::new(),
+            delivering: WorkerConfig::default(),
         }
     }
 }
@@ -91,6 +109,41 @@ impl ServerBuilder {
     #[must_use]
     pub fn edge(mut self, edge: EdgeConfig) -> Self {
         self.edge = edge;
+        self
+    }
+
+    /// Where webhooks may be sent; to this machine unless said otherwise.
+    #[must_use]
+    pub fn egress(mut self, egress: EgressPolicy) -> Self {
+        self.egress = egress;
+        self
+    }
+
+    /// Where the names of webhooks' receivers are resolved.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// Through which proxy webhooks are sent.
+    #[must_use]
+    pub fn proxy(mut self, proxy: ProxyAddress) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// A certificate authority that is trusted when webhooks are sent.
+    #[must_use]
+    pub fn root(mut self, root: CertificateDer<'static>) -> Self {
+        self.roots.push(root);
+        self
+    }
+
+    /// How much is delivered to webhooks at once.
+    #[must_use]
+    pub fn delivering(mut self, delivering: WorkerConfig) -> Self {
+        self.delivering = delivering;
         self
     }
 
@@ -179,11 +232,19 @@ impl TestServer {
             hub: Hub::new(live, tasks.clone(), stop.clone()),
             spool,
             node,
+            webhooks: Webhooks::new([10; 32], builder.egress.clone()),
         }));
         if backing.shared.is_none() {
             app.restore_slots().await.expect("the slots of open sessions");
         }
         upkeep::start(&app, &tasks, &stop);
+        let connect = ConnectConfig {
+            egress: builder.egress.clone(),
+            resolver: Arc::clone(&builder.resolver),
+            proxy: builder.proxy.clone(),
+            extra_roots: builder.roots.clone(),
+        };
+        kallglot_webhooks::start(&app, connect, builder.delivering, &tasks, &stop);
         let state = HttpState::new(Shared {
             app: Arc::clone(&app),
             tasks: tasks.clone(),

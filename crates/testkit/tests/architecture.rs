@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage-postgres", &["core", "storage", "storage-sql"]),
     ("app", &["core", "audio", "analysis", "engine", "storage", "cluster"]),
     ("http", &["core", "analysis", "engine", "storage", "cluster", "app"]),
+    ("webhooks", &["core", "storage", "app"]),
     ("client", &["core"]),
     (
         "server",
@@ -40,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cluster-redis",
             "app",
             "http",
+            "webhooks",
             "client",
         ],
     ),
@@ -56,6 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cluster-redis",
             "app",
             "http",
+            "webhooks",
             "client",
             "throwaway",
         ],
