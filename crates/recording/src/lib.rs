@@ -10,6 +10,7 @@
 mod bytes;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod level;
 pub mod log;
 pub mod render;
 pub mod source;

@@ -82,3 +82,27 @@ impl Source for FileSource {
         self.file.read_exact_at(buffer, offset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_memory_are_read_alike() {
+        let bytes: Vec<u8> = (0..100).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bytes");
+        std::fs::write(&path, &bytes).unwrap();
+        let file = FileSource::new(File::open(&path).unwrap()).unwrap();
+        let sources: [Box<dyn Source>; 3] = [Box::new(file), Box::new(bytes.clone()), Box::new(Arc::new(bytes))];
+        for source in sources {
+            assert_eq!(source.size_bytes(), 100);
+            let mut some = [0; 3];
+            source.read_at(97, &mut some).unwrap();
+            assert_eq!(some, [97, 98, 99]);
+            for offset in [98, 100, u64::MAX - 1, u64::MAX] {
+                assert!(source.read_at(offset, &mut some).is_err(), "{offset}");
+            }
+        }
+    }
+}

@@ -129,6 +129,40 @@ fn any_range_has_the_bytes_of_the_whole() {
     }
 }
 
+/// Fails at every second reading.
+struct Flaky<'a>(&'a Vec<u8>, std::cell::Cell<u32>);
+
+impl Source for &Flaky<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.1.update(|n| n + 1);
+        if self.1.get().is_multiple_of(2) {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            self.0.read_at(offset, buffer)
+        }
+    }
+}
+
+#[test]
+fn a_reading_that_failed_can_be_done_again_and_gives_the_same_bytes() {
+    let (files, duration) = call();
+    for format in FORMATS {
+        let all = whole(&mut rendering(&files, duration, STEREO, format));
+        let flaky: Vec<_> = files.iter().map(|file| Flaky(file, std::cell::Cell::new(0))).collect();
+        let readers: Vec<_> = flaky.iter().map(|source| TrackReader::open(source).unwrap()).collect();
+        let mut again = Rendering::new(readers, duration, STEREO, format).unwrap();
+        let (mut bytes, mut failures) = (vec![0; all.len()], 0);
+        while again.read_at(0, &mut bytes).is_err() {
+            failures += 1;
+        }
+        assert!(failures > 0 && bytes == all, "{format:?} {failures}");
+    }
+}
+
 #[test]
 fn the_shortest_files_are_whole_ones() {
     for format in FORMATS {
