@@ -28,7 +28,6 @@ pub const BLOCK_SAMPLES: usize = 1_600;
 pub const WINDOW_SAMPLES: u64 = ((WINDOW_BLOCKS - 1) * BLOCK_SAMPLES) as u64;
 
 const WINDOW_BLOCKS: usize = 51;
-const BLOCKS_MAX: u64 = DURATION_SAMPLES_MAX / BLOCK_SAMPLES as u64;
 const HEADER_BYTES: usize = 16;
 const FOOTER_BYTES: usize = 64;
 const HEADER_MAGIC: [u8; 8] = *b"KGLTTRK\n";
@@ -344,11 +343,13 @@ impl<S: Source> TrackReader<S> {
     /// # Errors
     /// It is damaged, or reading failed.
     pub fn verify(&mut self) -> Result<(), TrackError> {
-        let mut crc = crc32fast::Hasher::new();
-        for block in 0..BLOCKS_MAX.min(self.bits.len() as u64 * 64) {
+        let (mut crc, mut place) = (crc32fast::Hasher::new(), 0);
+        while let Some(sound) = self.next_sound(place) {
+            let block = sound / BLOCK_SAMPLES as u64;
             if let Some(samples) = self.block(block)? {
                 crc.update(samples);
             }
+            place = (block + 1) * BLOCK_SAMPLES as u64;
         }
         if crc.finalize() == self.audio_crc { Ok(()) } else { Err(TrackError::Broken("its sound")) }
     }

@@ -29,10 +29,10 @@ pub(super) struct History([[f32; SLOTS]; BANDS]);
 #[derive(Debug)]
 pub(super) struct Filter {
     window: Box<[f32; 512]>,
-    /// By band and time, the cosines of the filter bank.
-    bank: Box<[[f32; 64]; BANDS]>,
+    /// By band and time, the cosines of the filter bank. Of 64 times, 32 have others' cosines or their opposite.
+    bank: Box<[[f32; 32]; BANDS]>,
     /// By line and time, window and cosines of the transform.
-    transform: Box<[[f32; 2 * SLOTS]; SLOTS]>,
+    transform: Box<[[f32; 40]; SLOTS]>,
     /// The eight butterflies' coefficients.
     butterflies: [(f32, f32); 8],
 }
@@ -44,17 +44,17 @@ impl Filter {
             // Samples are within ±32,768, lines within ±1.
             *value = tables::window(n) / 32.0 / 32_768.0;
         }
-        let mut bank = Box::new([[0.0; 64]; BANDS]);
+        let mut bank = Box::new([[0.0; 32]; BANDS]);
         for (band, row) in bank.iter_mut().enumerate() {
             for (n, value) in row.iter_mut().enumerate() {
                 // In doubles, so that what libraries make different of the last bit is rounded away: all machines make the same bytes.
-                let angle = (2 * band as i32 + 1) * (n as i32 - 16);
-                *value = (f64::from(angle.rem_euclid(128)) * PI / 64.0).cos() as f32;
+                let angle = (2 * band + 1) * n % 128;
+                *value = (angle as f64 * PI / 64.0).cos() as f32;
             }
         }
-        let mut transform = Box::new([[0.0; 2 * SLOTS]; SLOTS]);
+        let mut transform = Box::new([[0.0; 40]; SLOTS]);
         for (line, row) in transform.iter_mut().enumerate() {
-            for (n, value) in row.iter_mut().enumerate() {
+            for (n, value) in row[..2 * SLOTS].iter_mut().enumerate() {
                 let window = (PI / 36.0 * (n as f64 + 0.5)).sin();
                 let angle = (2 * n + 19) * (2 * line + 1) % 144;
                 *value = (window * (angle as f64 * PI / 72.0).cos() / 9.0) as f32;
@@ -70,27 +70,8 @@ impl Filter {
     /// Takes a granule of samples with the [`REACH`] before them, and gives its lines, which overlap with the granule taken before.
     pub(super) fn analyse(&self, samples: &[i16], history: &mut History, lines: Option<&mut [f32; GRANULE]>) {
         let mut bands = [[0.0; SLOTS]; BANDS];
-        let mut folded = [0.0; 64];
-        for slot in 0..SLOTS {
-            let newest = REACH + 32 * slot + 31;
-            folded.fill(0.0);
-            for part in 0..8 {
-                for (n, sum) in folded.iter_mut().enumerate() {
-                    let at = 64 * part + n;
-                    *sum += self.window[at] * f32::from(samples[newest - at]);
-                }
-            }
-            for (band, (row, out)) in self.bank.iter().zip(&mut bands).enumerate() {
-                let mut sums = [0.0f32; 8];
-                for (a, b) in row.as_chunks::<8>().0.iter().zip(folded.as_chunks::<8>().0) {
-                    for n in 0..8 {
-                        sums[n] += a[n] * b[n];
-                    }
-                }
-                let value: f32 = sums.iter().sum();
-                // Odd bands lie in reverse.
-                out[slot] = if band % 2 == 1 && slot % 2 == 1 { -value } else { value };
-            }
+        if samples.iter().any(|&sample| sample != 0) {
+            self.bands(samples, &mut bands);
         }
         if let Some(lines) = lines {
             self.transform(&history.0, &bands, lines);
@@ -98,13 +79,50 @@ impl Filter {
         history.0 = bands;
     }
 
+    fn bands(&self, samples: &[i16], bands: &mut [[f32; SLOTS]; BANDS]) {
+        // The newest first, as the window has it.
+        let mut reversed = [0.0; REACH + GRANULE];
+        for (value, sample) in reversed.iter_mut().zip(samples.iter().rev()) {
+            *value = f32::from(*sample);
+        }
+        for slot in 0..SLOTS {
+            let taken = &reversed[32 * (SLOTS - 1 - slot)..][..512];
+            let mut sums = [0.0; 64];
+            for (samples, window) in taken.as_chunks::<64>().0.iter().zip(self.window.as_chunks::<64>().0) {
+                for n in 0..64 {
+                    sums[n] += samples[n] * window[n];
+                }
+            }
+            // Cosines are even around time 16 and odd around 48, where they are 0.
+            let mut folded = [0.0; 32];
+            folded[0] = sums[16];
+            for n in 1..=16 {
+                folded[n] = sums[16 + n] + sums[16 - n];
+            }
+            for n in 17..32 {
+                folded[n] = sums[16 + n] - sums[80 - n];
+            }
+            for (band, (row, out)) in self.bank.iter().zip(bands.iter_mut()).enumerate() {
+                let value = dot(row, &folded);
+                // Odd bands lie in reverse.
+                out[slot] = if band % 2 == 1 && slot % 2 == 1 { -value } else { value };
+            }
+        }
+    }
+
     fn transform(&self, before: &[[f32; SLOTS]; BANDS], now: &[[f32; SLOTS]; BANDS], lines: &mut [f32; GRANULE]) {
         lines.fill(0.0);
+        let is_silent = |bands: &[[f32; SLOTS]; BANDS]| bands.as_flattened().iter().all(|&value| value == 0.0);
+        if is_silent(before) && is_silent(now) {
+            return;
+        }
         for (band, out) in lines.as_chunks_mut::<SLOTS>().0[..BANDS].iter_mut().enumerate() {
+            // Four more, which are 0, let the sum run in whole blocks of 8.
+            let mut times = [0.0; 40];
+            times[..SLOTS].copy_from_slice(&before[band]);
+            times[SLOTS..2 * SLOTS].copy_from_slice(&now[band]);
             for (row, out) in self.transform.iter().zip(out) {
-                let earlier: f32 = row[..SLOTS].iter().zip(&before[band]).map(|(a, b)| a * b).sum();
-                let later: f32 = row[SLOTS..].iter().zip(&now[band]).map(|(a, b)| a * b).sum();
-                *out = earlier + later;
+                *out = dot(row, &times);
             }
         }
         for band in 1..BANDS {
@@ -116,4 +134,15 @@ impl Filter {
             }
         }
     }
+}
+
+/// The sum of products, in eight sums that the compiler may keep in one register.
+fn dot<const N: usize>(a: &[f32; N], b: &[f32; N]) -> f32 {
+    let mut sums = [0.0; 8];
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        for n in 0..8 {
+            sums[n] += a[n] * b[n];
+        }
+    }
+    sums.iter().sum()
 }

@@ -77,6 +77,10 @@ impl Granule {
     /// Decides how the lines are said with at most `bits_max` bits, and returns how many it takes.
     pub(super) fn quantize(&mut self, bits_max: usize) -> usize {
         let bits_max = bits_max.min(BITS_MAX);
+        if self.lines.iter().all(|&line| line == 0.0) {
+            self.say_nothing();
+            return 0;
+        }
         self.set_factors();
         let factor_bits: usize =
             FACTOR_GROUPS.iter().zip(&self.factor_bits).map(|((bands, _), bits)| bands * *bits as usize).sum();
@@ -98,11 +102,17 @@ impl Granule {
         self.gain = low;
         self.fits(low, room);
         if self.plan.end == 0 {
-            self.factors = [0; FACTORS];
-            self.factor_bits = [0; 4];
+            self.say_nothing();
             return 0;
         }
         self.plan.bits + factor_bits
+    }
+
+    fn say_nothing(&mut self) {
+        self.plan = Plan { splits: [1, 2], ..Plan::default() };
+        self.factors = [0; FACTORS];
+        self.factor_bits = [0; 4];
+        self.gain = GAIN_MIN;
     }
 
     /// Each band's factor: one for each 3 dB that its error shall be below the greatest one.
