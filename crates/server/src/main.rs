@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod engines;
 mod key;
+mod listen;
 mod migrate;
 mod org;
 mod pepper;
@@ -39,7 +40,8 @@ use crate::platform::{SystemClock, SystemRandom, peppers};
   kallglot org create --name Acme                    make an organization
   kallglot key create --org ORG --env test           make an API key for it
   kallglot serve                                     run the server on 127.0.0.1:8080
-  kallglot call --key KEY --file speech.wav --from en --to es --out heard.wav"
+  kallglot call --key KEY --file speech.wav --from en --to es --out heard.wav
+  kallglot listen --key KEY --forward-to http://localhost:3000/webhooks"
 )]
 struct CommandLine {
     #[command(flatten)]
@@ -70,6 +72,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make a call: stream recordings or the microphone, hear the translation
     Call(call::CallArgs),
+    /// Bring test events to your own machine, as webhooks
+    Listen(listen::ListenArgs),
     /// Organizations
     Org(org::OrgArgs),
     /// API keys
@@ -131,7 +135,8 @@ fn main() -> ExitCode {
 
 /// The settings, for the commands that need them.
 fn settings(common: &Common, command: &Command) -> Result<Option<Config>, ConfigError> {
-    if matches!(command, Command::Call(_) | Command::Demo(_) | Command::Settings | Command::Doctor) {
+    if matches!(command, Command::Call(_) | Command::Listen(_) | Command::Demo(_) | Command::Settings | Command::Doctor)
+    {
         return Ok(None);
     }
     let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
@@ -141,6 +146,7 @@ fn settings(common: &Common, command: &Command) -> Result<Option<Config>, Config
 async fn run(common: Common, command: Command, config: Option<Config>) -> ExitCode {
     match command {
         Command::Call(args) => return call::run(args, common.json).await,
+        Command::Listen(args) => return listen::run(args, common.json).await,
         Command::Demo(args) => return demo::run(args, &common.data_dir_given(), common.json).await,
         Command::Settings => {
             let _ = std::io::stdout().write_all(config::DEFAULTS.as_bytes());

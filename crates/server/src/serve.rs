@@ -267,6 +267,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
             ping_every: seconds(config.stream.ping_every_s),
             idle_max: seconds(config.stream.idle_s),
             write_max: seconds(config.stream.write_max_s),
+            ..StreamConfig::default()
         },
         edge: EdgeConfig {
             trusted_proxies: config.trusted_proxies.clone(),
