@@ -3,7 +3,9 @@
 //! What is shared by more than one edge is a function here; plain reading is the edge's own look-up in the repository.
 
 mod credit_news;
+pub mod endpoints;
 pub mod error;
+pub mod feed;
 pub mod gate;
 pub mod idempotency;
 pub mod keys;

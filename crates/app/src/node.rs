@@ -125,7 +125,7 @@ pub(crate) async fn hear_changes(app: Arc<App>, stop: CancellationToken) {
             Err(error) => {
                 // What can be neither asked nor heard of may have changed.
                 if app.node.shared.is_none() || app.cluster.check().get().await.is_err() {
-                    app.keys.forget_all();
+                    app.anything_changed();
                 }
                 if was_up {
                     tracing::error!(%error, "the database does not answer; calls go on, new ones can't begin");
@@ -163,7 +163,7 @@ async fn look(app: &App, mut known: Known) -> Result<Known, StorageError> {
     loop {
         let found = app.storage.gate_changes_since(known.marker).await?;
         if found.lost || known.marker.is_none() {
-            app.keys.forget_all();
+            app.anything_changed();
         }
         app.take_effect(&found.changes).await;
         // Without progress the rest comes with the next look: some changes may be told again for as long as others are being made.
@@ -189,7 +189,7 @@ impl App {
                 false
             }
             Some(Heard::Lost) => {
-                self.keys.forget_all();
+                self.anything_changed();
                 true
             }
             None => {
@@ -199,9 +199,16 @@ impl App {
         }
     }
 
+    /// Something has changed, and it is not known what.
+    fn anything_changed(&self) {
+        self.keys.forget_all();
+        self.feed.hear_anything();
+    }
+
     /// Makes changes by other processes take effect in this one.
     async fn take_effect(&self, changes: &[GateChange]) {
         self.keys.forget(changes);
+        self.feed.hear(changes);
         for change in changes {
             match change {
                 GateChange::CloseStreams(key) => self.hub.close_streams_of(*key).await,

@@ -18,6 +18,7 @@ use kallglot_engine::router::EngineRouter;
 use kallglot_storage::Storage;
 
 use crate::credit_news::CreditNews;
+use crate::feed::Feed;
 use crate::gate::Suspects;
 use crate::gate::cache::KeyCache;
 use crate::live::{Hub, Spool};
@@ -83,6 +84,8 @@ pub struct App {
     pub node: ThisNode,
     /// What webhooks need.
     pub webhooks: Webhooks,
+    /// Who waits for events here.
+    pub feed: Arc<Feed>,
     pub(crate) suspects: Suspects,
     pub(crate) credit_news: CreditNews,
     peppers: RwLock<Arc<Peppers>>,
@@ -190,6 +193,7 @@ impl App {
             spool,
             node,
             webhooks,
+            feed: Arc::default(),
             suspects: Suspects::default(),
             credit_news: CreditNews::default(),
         }

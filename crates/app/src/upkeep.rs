@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::live::spool::Replay;
 use crate::node::{self, AWAY_AFTER};
 use crate::request_log::FLUSH_AT;
-use crate::{App, Error, credit_news};
+use crate::{App, Error, credit_news, feed};
 
 /// How often idle sessions are looked for, and slots are prolonged: several times within [`crate::leases::LEASE_MS`].
 const IDLE_EVERY: SignedDuration = SignedDuration::from_secs(10);
@@ -38,6 +38,7 @@ pub fn start(app: &Arc<App>, tasks: &TaskTracker, stop: &CancellationToken) {
     tasks.spawn(credit_news::tell(Arc::clone(app), stop.clone()));
     tasks.spawn(replay_spool(Arc::clone(app), stop.clone()));
     tasks.spawn(store_what_waits(Arc::clone(app), stop.clone()));
+    tasks.spawn(feed::wake(Arc::clone(app), stop.clone()));
     tasks.spawn(forget(Arc::clone(app), stop.clone()));
 }
 

@@ -15,6 +15,8 @@ use crate::types::{EndedSession, NewSession, Session, Transcript};
 
 /// Longest wait for an answer, connecting included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For what does not end: a year.
+const UNBOUNDED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Talks to one server, with one key or none. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -104,7 +106,7 @@ impl Answer {
         if (200..300).contains(&self.status) { Ok(self) } else { Err(ApiError::of(self.status, &self.body)) }
     }
 
-    fn typed<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+    pub(crate) fn typed<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let answer = self.success()?;
         serde_json::from_slice(&answer.body)
             .map_err(|error| ClientError::Unexpected { status: answer.status, reason: error.to_string() })
@@ -129,7 +131,6 @@ impl Client {
         }
         install_tls();
         let http = reqwest::Client::builder()
-            .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("kallglot/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -160,11 +161,35 @@ impl Client {
         headers: &[(&str, &str)],
         body: Body,
     ) -> Result<Answer, ClientError> {
+        let response = self.send(method, path, headers, body, ANSWER_TIMEOUT).await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec();
+        Ok(Answer { status, headers, body })
+    }
+
+    /// `GET` of what does not end: its body is read as it comes.
+    pub(crate) async fn open(&self, path: &str, headers: &[(&str, &str)]) -> Result<reqwest::Response, ClientError> {
+        let sending = self.send("GET", path, headers, Body::Empty, UNBOUNDED);
+        tokio::time::timeout(ANSWER_TIMEOUT, sending).await.unwrap_or_else(|_| {
+            let origin = self.base_url.origin().ascii_serialization();
+            Err(ClientError::Unreachable { origin, reason: "it does not answer".into() })
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        ClientError::Unreachable { origin: self.base_url.origin().ascii_serialization(), reason: deepest(error) }
+    }
+
+    /// Sends a request; `timeout` is for its whole answer.
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, ClientError> {
         let url = self.url(path)?;
-        let unreachable = |error: reqwest::Error| ClientError::Unreachable {
-            origin: self.base_url.origin().ascii_serialization(),
-            reason: deepest(&error),
-        };
         let unusable = |what: &str| ClientError::Address { url: what.to_owned() };
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| unusable(method))?;
         let mut all = HeaderMap::new();
@@ -185,14 +210,11 @@ impl Client {
             let name = reqwest::header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable(name))?;
             all.insert(name, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unusable(value))?);
         }
-        let mut request = self.http.request(method, url).headers(all);
+        let mut request = self.http.request(method, url).headers(all).timeout(timeout);
         if let Some(bytes) = bytes {
             request = request.body(bytes);
         }
-        let response = request.send().await.map_err(unreachable)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await.map_err(unreachable)?.to_vec();
-        Ok(Answer { status, headers, body })
+        request.send().await.map_err(|error| self.unreachable(&error))
     }
 
     /// `GET` of any path.

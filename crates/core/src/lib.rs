@@ -12,6 +12,7 @@ pub mod edition;
 pub mod egress;
 pub mod error_code;
 pub mod event;
+pub mod event_sample;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod id;

@@ -51,6 +51,8 @@ requirements! {
     SessionsRead Some(Permission::SessionsRead);
     /// `sessions:write`.
     SessionsWrite Some(Permission::SessionsWrite);
+    /// `webhooks:manage`.
+    WebhooksManage Some(Permission::WebhooksManage);
     /// `api_keys:manage`.
     ApiKeysManage Some(Permission::ApiKeysManage);
 }

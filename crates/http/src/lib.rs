@@ -9,6 +9,8 @@ mod body;
 mod context;
 mod docs;
 mod edge;
+mod event_stream;
+mod events;
 #[doc(hidden)]
 pub mod fuzz;
 mod gate;
@@ -28,6 +30,7 @@ mod sessions;
 mod stream;
 mod transcript;
 mod transcript_text;
+mod webhooks;
 mod whoami;
 
 use std::sync::Arc;
@@ -97,6 +100,20 @@ fn handler(route: Route) -> MethodRouter<HttpState> {
         Route::ConnectSession => on(method, stream::connect),
         Route::GetTranscript => on(method, transcript::get),
         Route::GetQuality => on(method, quality::get),
+        Route::StreamSessionEvents => on(method, event_stream::session),
+        Route::CreateWebhook => on(method, webhooks::create),
+        Route::ListWebhooks => on(method, webhooks::list),
+        Route::GetWebhook => on(method, webhooks::get),
+        Route::UpdateWebhook => on(method, webhooks::update),
+        Route::DeleteWebhook => on(method, webhooks::delete),
+        Route::TestWebhook => on(method, webhooks::test),
+        Route::RotateWebhookSecret => on(method, webhooks::rotate),
+        Route::ListWebhookDeliveries => on(method, webhooks::deliveries),
+        Route::GetWebhookDelivery => on(method, webhooks::delivery),
+        Route::RedeliverWebhookDelivery => on(method, webhooks::redeliver),
+        Route::ListEvents => on(method, events::list),
+        Route::GetEvent => on(method, events::get),
+        Route::ListenToEvents => on(method, event_stream::listen),
         Route::WhoAmI => on(method, whoami::get),
         Route::ListLanguages => on(method, languages::list),
         Route::CreateApiKey => on(method, api_keys::create),

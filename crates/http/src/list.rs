@@ -1,5 +1,6 @@
 //! Lists: cursor pages (contract section 10), the same for every kind of object.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use kallglot_storage::{Cursor, Page, PageRequest};
@@ -13,13 +14,18 @@ pub(crate) struct List<T> {
     object: &'static str,
     data: Vec<T>,
     has_more: bool,
-    url: &'static str,
+    url: Cow<'static, str>,
 }
 
 impl<T> List<T> {
     /// The page of the list at `url`, each item made by `body`.
-    pub(crate) fn of<I>(page: Page<I>, url: &'static str, body: impl FnMut(I) -> T) -> Self {
-        Self { object: "list", data: page.items.into_iter().map(body).collect(), has_more: page.has_more, url }
+    pub(crate) fn of<I>(page: Page<I>, url: impl Into<Cow<'static, str>>, body: impl FnMut(I) -> T) -> Self {
+        Self {
+            object: "list",
+            data: page.items.into_iter().map(body).collect(),
+            has_more: page.has_more,
+            url: url.into(),
+        }
     }
 }
 
@@ -45,6 +51,15 @@ pub(crate) fn limit(value: &str) -> Result<u32, Problem> {
 
 /// The page that a query asks for; `what` names the objects: "a session".
 pub(crate) fn page<Id: FromStr>(query: Option<&str>, what: &str) -> Result<PageRequest<Id>, Problem> {
+    filtered_page(query, what, |_, _| Ok(false))
+}
+
+/// Likewise for a list with further parameters, which `take` takes: false for one that it does not know.
+pub(crate) fn filtered_page<Id: FromStr>(
+    query: Option<&str>,
+    what: &str,
+    mut take: impl FnMut(&str, &str) -> Result<bool, Problem>,
+) -> Result<PageRequest<Id>, Problem> {
     let mut page = PageRequest::newest(20);
     for (name, value) in query_pairs(query.unwrap_or("")) {
         let id = || {
@@ -58,6 +73,7 @@ pub(crate) fn page<Id: FromStr>(query: Option<&str>, what: &str) -> Result<PageR
             }
             "starting_after" => Cursor::StartingAfter(id()?),
             "ending_before" => Cursor::EndingBefore(id()?),
+            _ if take(&name, &value)? => continue,
             _ => return Err(unknown_parameter(&name)),
         };
         if page.cursor.replace(cursor).is_some() {

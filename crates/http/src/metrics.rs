@@ -46,6 +46,10 @@ pub struct Metrics {
     redis_fallbacks: Gauge,
     spool_bytes: Gauge,
     spool_rejected_bytes: Gauge,
+    event_streams: Gauge,
+    event_streams_refused: Gauge,
+    /// Event streams that were cut off since the start because their client did not read.
+    pub(crate) event_streams_cut: Gauge,
     /// Streams that this node passes on to their session's node, open now.
     pub(crate) streams_bridged: Gauge,
 }
@@ -69,6 +73,9 @@ impl Default for Metrics {
             redis_fallbacks: Gauge::default(),
             spool_bytes: Gauge::default(),
             spool_rejected_bytes: Gauge::default(),
+            event_streams: Gauge::default(),
+            event_streams_refused: Gauge::default(),
+            event_streams_cut: Gauge::default(),
             streams_bridged: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("kallglot");
@@ -105,6 +112,17 @@ impl Default for Metrics {
                 "spool_rejected_bytes",
                 "What waited there and could not be stored: set aside for a person to look at",
                 &metrics.spool_rejected_bytes,
+            ),
+            ("event_streams", "Streams of events that are open on this node", &metrics.event_streams),
+            (
+                "event_streams_refused",
+                "Streams of events refused because their organization had too many on this node, since the start",
+                &metrics.event_streams_refused,
+            ),
+            (
+                "event_streams_cut",
+                "Streams of events cut off because their client did not read, since the start",
+                &metrics.event_streams_cut,
             ),
             (
                 "streams_bridged",
@@ -192,6 +210,8 @@ pub(crate) async fn get(_: Scraper, State(state): State<HttpState>) -> Response 
     set(&metrics.database_up, u64::from(app.node.database_up.load(Ordering::Relaxed)));
     set(&metrics.redis_up, u64::from(app.cluster.check().get().await.is_ok()));
     set(&metrics.redis_fallbacks, app.cluster.fallbacks());
+    set(&metrics.event_streams, app.feed.len() as u64);
+    set(&metrics.event_streams_refused, app.feed.refused());
     set(&metrics.spool_bytes, app.spool.bytes());
     set(&metrics.spool_rejected_bytes, app.spool.rejected_bytes());
     let mut text = String::new();

@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use crate::HttpState;
@@ -25,6 +26,10 @@ use crate::context::RequestContext;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Pause after a failed accept: without it, running out of file descriptors would cost a whole processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Cuts the connection that a request came by: for answers whose client does not read them.
+#[derive(Clone)]
+pub(crate) struct HangUp(pub(crate) CancellationToken);
 
 /// How connections are kept.
 #[derive(Debug, Clone)]
@@ -79,21 +84,34 @@ async fn accept(
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, state: HttpState, head_max: Duration) {
     let stop = state.stop.clone();
+    let hang_up = CancellationToken::new();
+    let cut = hang_up.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         let context = Arc::new(RequestContext::new(&state, peer, &request));
         request.extensions_mut().insert(context);
+        request.extensions_mut().insert(HangUp(hang_up.clone()));
         let answer = router.clone().call(request);
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_max).max_buf_size(HEAD_BYTES_MAX).pipeline_flush(true);
+    // Without `pipeline_flush`, by which a body that its client does not read would be taken into memory whole.
+    http.timer(TokioTimer::new()).header_read_timeout(head_max).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let served = async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        ended = served => ended,
+        () = cut.cancelled() => {
+            tracing::debug!(%peer, "a client that does not read its answer was cut off");
+            return;
         }
     };
     if let Err(error) = ended {

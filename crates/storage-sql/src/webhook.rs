@@ -321,6 +321,17 @@ pub async fn test<S: Sql>(db: &S, tenant: Tenant, id: WebhookId, event: &Event) 
         return Ok(Queued::Disabled);
     }
     raise_event(db, event).await?;
+    // What it says it happened to may not be there, so its place is the sample's; and it is for nobody else.
+    db.execute(
+        "UPDATE outbox SET fanned_out = 1, session_sequence = ?4 WHERE organization_id = ?1 AND environment = ?2 AND id = ?3",
+        params![
+            tenant.organization.to_string(),
+            tenant.environment.as_str(),
+            event.id.to_string(),
+            event.session_sequence,
+        ],
+    )
+    .await?;
     let place = "SELECT sequence FROM outbox WHERE organization_id = ?1 AND environment = ?2 AND id = ?3";
     let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
     let place = db.first(place, params![organization, environment, event.id.to_string()], |row| number(row, 0)).await?;

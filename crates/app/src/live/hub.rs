@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::live::message::{AudioFrame, SocketId};
+use crate::live::message::{AudioFrame, SegmentText, SocketId};
 use crate::live::outbox::Outbox;
 use crate::live::session::{COMMANDS_MAX, Command, LiveSession};
 use crate::live::spool::Spool;
@@ -28,6 +28,9 @@ use crate::sessions::event;
 
 /// Times that joining is tried again when the session's task stops at that moment.
 const JOIN_TRIES_MAX: usize = 5;
+
+/// Partials that may wait for one who watches; further ones are dropped.
+const PARTIALS_MAX: usize = 16;
 
 /// How long the node that a session lives on may take to end it, before another one does: longer than what is being said takes to become
 /// text.
@@ -224,6 +227,15 @@ impl Hub {
             }
         }
         Err(JoinError::Stopping)
+    }
+
+    /// What is being said in a session that is live here, before it is final, as long as it is live. None when it is not live here. Who
+    /// does not read fast enough misses some.
+    pub async fn watch(&self, id: SessionId) -> Option<mpsc::Receiver<Arc<SegmentText>>> {
+        let commands = self.lock().get(&id).map(|live| live.commands.clone())?;
+        let (partials, receiver) = mpsc::channel(PARTIALS_MAX);
+        commands.send(Command::Watch { partials }).await.ok()?;
+        Some(receiver)
     }
 
     /// Ends a session, live here or elsewhere or nowhere, and returns it as stored. What is being said becomes text first.

@@ -54,6 +54,8 @@ pub(super) enum Command {
     End { reason: EndReason, reply: Option<oneshot::Sender<Session>> },
     /// End it with `timeout` if nothing has happened since `before`.
     EndIfIdle { before: Timestamp },
+    /// Somebody wants to see what is being said before it is final.
+    Watch { partials: mpsc::Sender<Arc<SegmentText>> },
     /// Close all streams: the key that made the session was revoked.
     Revoke,
     /// Close without ending: another node has the session now.
@@ -101,6 +103,8 @@ pub(super) struct LiveSession {
     commands: mpsc::Receiver<Command>,
     stop: CancellationToken,
     sockets: Vec<Socket>,
+    /// Who sees partials without being a stream. One that does not read fast enough misses some.
+    watchers: Vec<mpsc::Sender<Arc<SegmentText>>>,
     next_socket: SocketId,
     parties: [Party; 2],
     writes: Writes,
@@ -144,6 +148,7 @@ impl LiveSession {
             commands,
             stop,
             sockets: Vec::new(),
+            watchers: Vec::new(),
             next_socket: 0,
             zero,
             statistics,
@@ -211,6 +216,7 @@ impl LiveSession {
                     self.close(Why::End(EndReason::Timeout), None, now);
                 }
             }
+            Command::Watch { partials } => self.watchers.push(partials),
             Command::LetGo => self.close(Why::Shutdown, None, now),
             Command::Revoke => {
                 for socket in std::mem::take(&mut self.sockets) {
@@ -476,7 +482,11 @@ impl LiveSession {
                 let id = known.id;
                 let (start_ms, end_ms) = (party.to_session_ms(start_ms), party.to_session_ms(end_ms));
                 let text = SegmentText { id, speaker, language, text, translation: None, start_ms, end_ms, confidence };
-                self.broadcast(&Outgoing::Partial(Arc::new(text)));
+                let text = Arc::new(text);
+                self.watchers.retain(|watcher| {
+                    !matches!(watcher.try_send(Arc::clone(&text)), Err(mpsc::error::TrySendError::Closed(_)))
+                });
+                self.broadcast(&Outgoing::Partial(text));
             }
             Event::Endpoint { utterance, end_ms } => {
                 let arrived = party.arrived(end_ms).unwrap_or(now);

@@ -65,6 +65,7 @@ fn root(edition: Edition) -> Node {
         "servers" => json!([{ "url": "/", "description": "This server." }]),
         "tags" => tags.collect::<Vec<Node>>(),
         "paths" => paths(edition),
+        "webhooks" => schema::webhook::webhooks(),
         "components" => components(edition),
     }
 }
@@ -167,6 +168,7 @@ fn parameters(operation: &Operation, edition: Edition) -> Vec<Node> {
             let (place, required) = match parameter.place {
                 Place::Path => ("path", true),
                 Place::Query => ("query", false),
+                Place::Header => ("header", false),
             };
             object! {
                 "name" => parameter.name,

@@ -23,6 +23,7 @@ pub(crate) enum Verb {
     Get,
     Post,
     Patch,
+    Delete,
 }
 
 impl Verb {
@@ -32,6 +33,7 @@ impl Verb {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
             Self::Patch => MethodFilter::PATCH,
+            Self::Delete => MethodFilter::DELETE,
         }
     }
 
@@ -41,6 +43,7 @@ impl Verb {
             Self::Get => Method::GET,
             Self::Post => Method::POST,
             Self::Patch => Method::PATCH,
+            Self::Delete => Method::DELETE,
         }
     }
 
@@ -50,6 +53,7 @@ impl Verb {
             Self::Get => "get",
             Self::Post => "post",
             Self::Patch => "patch",
+            Self::Delete => "delete",
         }
     }
 }
@@ -74,6 +78,8 @@ pub(crate) enum Place {
     Path,
     /// In the query string; never required.
     Query,
+    /// In a header; never required.
+    Header,
 }
 
 /// A parameter of a path or query.
@@ -148,6 +154,7 @@ pub(crate) struct Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tag {
     Sessions,
+    Webhooks,
     Account,
     ApiKeys,
     Requests,
@@ -158,6 +165,7 @@ impl Tag {
     /// Every part, in the reference's order, with its description (Markdown).
     pub(super) const ALL: &'static [(Self, &'static str)] = &[
         (Self::Sessions, "Calls between two parties: create and end them, read what was said, join their streams."),
+        (Self::Webhooks, "Be told what happens: endpoints, deliveries, events."),
         (Self::Account, "What the API key may do, what is left of its limits, and which languages there are."),
         (Self::ApiKeys, "Create, change, rotate and revoke the organization's API keys, and see who did what to them."),
         (Self::Requests, "What became of a request, and why it was refused."),
@@ -168,6 +176,7 @@ impl Tag {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "Sessions",
+            Self::Webhooks => "Webhooks",
             Self::Account => "Account",
             Self::ApiKeys => "API keys",
             Self::Requests => "Requests",

@@ -2,7 +2,7 @@
 //! has not.
 
 use super::operation::Operation;
-use super::table::{account, api_keys, requests, server, sessions};
+use super::table::{account, api_keys, events, requests, server, sessions, webhooks};
 
 macro_rules! routes {
     ($($name:ident = $operation:expr;)*) => {
@@ -30,6 +30,22 @@ routes! {
     ConnectSession = sessions::CONNECT;
     GetTranscript = sessions::TRANSCRIPT;
     GetQuality = sessions::QUALITY;
+    StreamSessionEvents = events::OF_SESSION;
+
+    CreateWebhook = webhooks::CREATE;
+    ListWebhooks = webhooks::LIST;
+    // Before the route of one endpoint, whose path has room for any word.
+    ListenToEvents = events::LISTEN;
+    GetWebhook = webhooks::GET;
+    UpdateWebhook = webhooks::UPDATE;
+    DeleteWebhook = webhooks::DELETE;
+    TestWebhook = webhooks::TEST;
+    RotateWebhookSecret = webhooks::ROTATE;
+    ListWebhookDeliveries = webhooks::DELIVERIES;
+    GetWebhookDelivery = webhooks::DELIVERY_LOG;
+    RedeliverWebhookDelivery = webhooks::REDELIVER;
+    ListEvents = events::LIST;
+    GetEvent = events::GET;
 
     WhoAmI = account::WHOAMI;
     ListLanguages = account::LANGUAGES;

@@ -34,6 +34,8 @@ pub struct StreamConfig {
     pub ping_every: Duration,
     /// A client from which nothing has come for this long, not even a pong, is closed (4408).
     pub idle_max: Duration,
+    /// How often a quiet event stream is sent a comment, so that nobody on the way takes it for dead.
+    pub heartbeat_every: Duration,
     /// How long a client may take to read one batch of messages, and to answer a close.
     pub write_max: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for StreamConfig {
         Self {
             ping_every: Duration::from_secs(20),
             idle_max: Duration::from_secs(60),
+            heartbeat_every: Duration::from_secs(15),
             write_max: Duration::from_secs(15),
         }
     }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod errors;
+mod events;
 mod gate;
 mod idempotency;
 mod keys;
@@ -13,3 +14,4 @@ mod sessions;
 mod stream;
 mod stream_hostile;
 mod transcript;
+mod webhooks;

@@ -140,6 +140,7 @@ async fn who_gives_no_sign_of_life_is_closed() {
         ping_every: Duration::from_millis(100),
         idle_max: Duration::from_millis(400),
         write_max: Duration::from_secs(1),
+        ..StreamConfig::default()
     };
     let server = ServerBuilder::default().stream(stream).start().await;
     let api = server.test_client().await;
@@ -165,6 +166,7 @@ async fn who_only_listens_stays() {
         ping_every: Duration::from_millis(100),
         idle_max: Duration::from_millis(400),
         write_max: Duration::from_secs(1),
+        ..StreamConfig::default()
     };
     let server = ServerBuilder::default().stream(stream).start().await;
     let api = server.test_client().await;

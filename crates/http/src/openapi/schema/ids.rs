@@ -1,6 +1,8 @@
 //! Ids: a prefix and 22 letters and digits ([`kallglot_core::id`]).
 
-use kallglot_core::id::{ApiKeyId, AuditId, OrganizationId, RequestId, SegmentId, SessionId};
+use kallglot_core::id::{
+    ApiKeyId, AuditId, DeliveryId, EventId, OrganizationId, RequestId, SegmentId, SessionId, WebhookId,
+};
 use serde_json::{Value, json};
 
 /// An id. The first digit is less than 7 until the year 9800; not all greater ones fit into 128 bits.
@@ -40,6 +42,18 @@ pub(crate) fn request() -> Value {
 
 pub(crate) fn request_or_null(description: &str) -> Value {
     described(or_null(request()), description)
+}
+
+pub(crate) fn webhook() -> Value {
+    described(id(WebhookId::PREFIX), "The endpoint's id.")
+}
+
+pub(crate) fn delivery() -> Value {
+    described(id(DeliveryId::PREFIX), "The delivery's id.")
+}
+
+pub(crate) fn event() -> Value {
+    described(id(EventId::PREFIX), "The event's id: the same in every delivery of it.")
 }
 
 pub(crate) fn audit_entry() -> Value {

@@ -7,12 +7,14 @@ pub(super) mod account;
 pub(super) mod api_key;
 pub(super) mod audit;
 pub(super) mod error;
+pub(super) mod event;
 pub(super) mod ids;
 pub(super) mod quality;
 pub(super) mod request;
 pub(super) mod session;
 pub(super) mod stream;
 pub(super) mod transcript;
+pub(super) mod webhook;
 
 use kallglot_core::edition::Edition;
 use serde_json::{Value, json};
@@ -29,6 +31,8 @@ pub(super) fn all(edition: Edition) -> Vec<(String, Node)> {
         api_key::schemas(),
         audit::schemas(),
         request::schemas(),
+        webhook::schemas(),
+        event::schemas(),
         error::schemas(edition),
         stream::schemas(edition),
     ]

@@ -2,9 +2,11 @@
 
 pub(super) mod account;
 pub(super) mod api_keys;
+pub(super) mod events;
 pub(super) mod requests;
 pub(super) mod server;
 pub(super) mod sessions;
+pub(super) mod webhooks;
 
 use kallglot_core::edition::Edition;
 use serde_json::{Value, json};
@@ -50,6 +52,18 @@ fn api_key_id(_: Edition) -> Value {
 
 fn request_id(_: Edition) -> Value {
     undescribed(ids::request())
+}
+
+fn webhook_id(_: Edition) -> Value {
+    undescribed(ids::webhook())
+}
+
+fn delivery_id(_: Edition) -> Value {
+    undescribed(ids::delivery())
+}
+
+fn event_id(_: Edition) -> Value {
+    undescribed(ids::event())
 }
 
 fn audit_id(_: Edition) -> Value {

@@ -26,6 +26,22 @@ async fn path_of(operation: &Operation, server: &TestServer, owner: &Organizatio
     };
     let new_session = json!({ "mode": "bidirectional_translation" });
     let id = match operation.path.as_str() {
+        "/v1/sessions/{id}/events" => {
+            // Of one that has ended, the stream ends too.
+            let id = created(api.post("/v1/sessions", new_session).await.unwrap());
+            assert_eq!(api.post(&format!("/v1/sessions/{id}/end"), json!({})).await.unwrap().status, 200);
+            id
+        }
+        path if path.starts_with("/v1/webhooks/{id}") => {
+            let id = created(api.post("/v1/webhooks", json!({ "url": "https://example.com/hook" })).await.unwrap());
+            let delivery = api.post(&format!("/v1/webhooks/{id}/test"), json!({})).await.unwrap().json();
+            return path.replace("{id}", &id).replace("{delivery}", delivery["id"].as_str().unwrap());
+        }
+        "/v1/webhooks/listen" => return "/v1/webhooks/listen?wait=false".into(),
+        "/v1/events/{id}" => {
+            let page = api.get("/v1/events?limit=1").await.unwrap().json();
+            page["data"][0]["id"].as_str().unwrap().to_owned()
+        }
         path if path.starts_with("/v1/sessions/{id}") => created(api.post("/v1/sessions", new_session).await.unwrap()),
         path if path.starts_with("/v1/api_keys/{id}") => {
             let with_little = json!({ "permissions": ["api_keys:manage"] });
@@ -77,7 +93,11 @@ async fn without_a_key_it_is_401_without_the_permission_403() {
         }
 
         let enough: Vec<_> = operation.permission().and_then(Permission::parse).into_iter().collect();
-        let answer = send(&server.client_that_may(&owner, &enough).await, operation, &path).await;
+        // Only test events are listened to.
+        let environment = if operation.id() == "listenToEvents" { Environment::Test } else { Environment::Live };
+        let permissions = enough.into_iter().collect();
+        let (_, secret) = server.key_with(&owner, environment, |key| key.permissions = permissions).await;
+        let answer = send(&server.client_with(&secret), operation, &path).await;
         assert!(answer.status < 300, "{what} with just what it needs: {}", answer.text());
         walked += 1;
     }
@@ -130,7 +150,9 @@ async fn what_belongs_to_the_other_environment_is_told_apart() {
         .await;
     let test = server.client_with(&secret);
     for operation in operations(&document).iter().filter(|operation| operation.needs_key()) {
-        let owned = ["/v1/sessions/{id}", "/v1/api_keys/{id}"].iter().any(|owned| operation.path.starts_with(owned));
+        let owned = ["/v1/sessions/{id}", "/v1/api_keys/{id}", "/v1/events/{id}", "/v1/webhooks/{id}"]
+            .iter()
+            .any(|owned| operation.path.starts_with(owned));
         if !owned {
             continue;
         }
@@ -153,7 +175,7 @@ async fn other_methods_are_refused_with_those_that_there_are() {
             expected.push("HEAD".into());
         }
         expected.sort();
-        let answer = nobody.request("DELETE", path, &[], Body::Empty).await.unwrap();
+        let answer = nobody.request("PUT", path, &[], Body::Empty).await.unwrap();
         assert_eq!((answer.status, answer.error_code().as_deref()), (405, Some("method_not_allowed")), "{path}");
         let mut allowed: Vec<_> =
             answer.header("allow").unwrap().split(',').map(|name| name.trim().to_owned()).collect();
