@@ -37,7 +37,6 @@ use kallglot_engine::scripted::{self, Script};
 use kallglot_storage::{NewSession, Storage};
 use kallglot_storage_sqlite::SqliteStorage;
 use kallglot_webhooks::{ConnectConfig, SystemResolver, WorkerConfig};
-use tokio::io::AsyncBufReadExt as _;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -272,8 +271,7 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
     let connect = ConnectConfig { egress, resolver: Arc::new(SystemResolver), proxy: None, extra_roots: Vec::new() };
     kallglot_webhooks::start(&app, connect, WorkerConfig::default(), &tasks, &stop);
     raise(&app, &args).await?;
-    let mut line = String::new();
-    tokio::io::BufReader::new(tokio::io::stdin()).read_line(&mut line).await?;
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
     stop.cancel();
     tasks.close();
     tasks.wait().await;

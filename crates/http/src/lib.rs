@@ -7,6 +7,7 @@ mod api_keys;
 mod audit;
 mod body;
 mod context;
+mod delivery_metrics;
 mod docs;
 mod edge;
 mod event_stream;
@@ -49,6 +50,7 @@ pub use serve::{ServeConfig, serve};
 pub use stream::StreamConfig;
 
 use crate::context::Around;
+use crate::delivery_metrics::DeliveryMetrics;
 use crate::openapi::Route;
 use crate::problem::Problem;
 
@@ -77,6 +79,7 @@ pub struct Shared {
 impl HttpState {
     /// To be passed to [`serve()`].
     pub fn new(shared: Shared) -> Self {
+        shared.metrics.watch(DeliveryMetrics(Arc::clone(&shared.app)));
         Self(Arc::new(shared))
     }
 }

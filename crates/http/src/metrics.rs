@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kallglot_core::error_code::ErrorCode;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -138,6 +139,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// From now on these counts are told too.
+    pub(crate) fn watch(&self, counts: impl Collector) {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(counts));
+    }
+
     /// The counts of one route.
     pub(crate) fn route(&self, route: &'static str) -> Arc<RouteMetrics> {
         Arc::new(RouteMetrics {

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::soon;
 
@@ -96,8 +98,29 @@ impl FakeReceiver {
         Self::on(listener, behaviour)
     }
 
+    /// One that speaks TLS, and its certificate as PEM, for who is to trust it.
+    pub async fn start_tls(behaviour: Behaviour) -> (Self, String) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let names = vec!["127.0.0.1".to_owned(), "receiver.example".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("its certificate");
+        let tls = TlsAcceptor::from(Arc::new(config));
+        (Self::listen(listener, behaviour, Some(tls)), made.cert.pem())
+    }
+
     /// One that listens on this.
     pub fn on(listener: TcpListener, behaviour: Behaviour) -> Self {
+        Self::listen(listener, behaviour, None)
+    }
+
+    fn listen(listener: TcpListener, behaviour: Behaviour, tls: Option<TlsAcceptor>) -> Self {
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State {
             behaviour: Mutex::new(behaviour),
@@ -111,8 +134,17 @@ impl FakeReceiver {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 of_task.connections.send_modify(|count| *count += 1);
-                let state = Arc::clone(&of_task);
-                connections.spawn(async move { serve(stream, &state).await });
+                let (state, tls) = (Arc::clone(&of_task), tls.clone());
+                connections.spawn(async move {
+                    match tls {
+                        None => serve(stream, &state).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, &state).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         Self { address, state, task }

@@ -28,6 +28,7 @@ mod plan;
 mod report;
 mod requests;
 mod sessions;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use organization::Organization;
 use report::Report;
 use requests::{Ask, Requests};
 use sessions::Sessions;
+use webhooks::Webhooks;
 
 /// Longest that clients may take to finish what they are at: a call, and its end with everything that still fails.
 const FINISH_MAX: Duration = Duration::from_secs(90);
@@ -93,6 +95,7 @@ async fn run(nodes: usize, shared: bool, seconds: u64) {
     println!("KALLGLOT_FAULT_S={seconds} KALLGLOT_FAULT_SEED={seed}");
     let report = Arc::new(Report::new());
     let cluster = Arc::new(Cluster::new(nodes, shared, &report).await);
+    let receiver = webhooks::receiver(&cluster).await;
     cluster.start().await;
     let requests = Arc::new(Requests::new(&cluster, &report));
     let rich = Arc::new(Organization::new(&requests, 900_000, 60).await);
@@ -109,6 +112,7 @@ async fn run(nodes: usize, shared: bool, seconds: u64) {
         Arc::new(Sessions::new("sessions beside calls", 1, &talking, &requests)),
         Arc::new(Sessions::new("sessions that can't be paid for", 1, &poor, &requests)),
         Arc::new(Events { report: Arc::clone(&report) }),
+        Arc::new(Webhooks::new(receiver, &[&rich, &talking, &poor], &cluster, &report).await),
     ];
 
     let (began, over) = (Instant::now(), Arc::new(AtomicBool::new(false)));

@@ -161,6 +161,19 @@ impl Cluster {
         Self { nodes: all, shared, secrets: tempfile::tempdir().unwrap(), report: Arc::clone(report) }
     }
 
+    /// The file with the certificates that webhooks' receivers may have.
+    pub(super) fn trusted(&self) -> PathBuf {
+        self.secrets.path().join("trusted.pem")
+    }
+
+    /// The file of a secret that all nodes have.
+    pub(super) fn secret(&self, name: &str) -> PathBuf {
+        match self.shared {
+            Some(_) => self.secrets.path().join(name),
+            None => self.nodes[0].folder.data().join("secrets").join(name),
+        }
+    }
+
     /// How many nodes there are.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
@@ -239,6 +252,7 @@ impl Cluster {
         let Node { address, links, .. } = &self.nodes[node];
         let mut command = self.command(node, &["serve", "--listen", &address.to_string()]);
         command.env("KALLGLOT_SESSION__STREAM_TOKEN_S", TOKEN_S);
+        command.env("KALLGLOT_WEBHOOKS__ALLOW_NETWORKS", "127.0.0.0/8").env("SSL_CERT_FILE", self.trusted());
         if let Some(Links { postgres, redis, peers }) = links {
             command.env(
                 "KALLGLOT_DATABASE_URL",
