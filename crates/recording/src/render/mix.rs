@@ -14,8 +14,6 @@ use crate::track::TrackReader;
 
 /// Up to here a sum stays what it is: 2.5 dB below full scale.
 const KNEE: i32 = 24_576;
-/// What is above the knee never comes further than this.
-const ROOM: i32 = i16::MAX as i32 - KNEE;
 
 /// The tracks of a selection, by channel.
 #[derive(Debug)]
@@ -23,7 +21,8 @@ pub(super) struct Mixer<S> {
     channels: Vec<Vec<TrackReader<S>>>,
     duration_samples: u64,
     codes: Vec<u8>,
-    sums: Vec<i32>,
+    /// The sum and the loudest of each moment.
+    sums: Vec<(i32, i32)>,
 }
 
 impl<S: Source> Mixer<S> {
@@ -70,24 +69,28 @@ impl<S: Source> Mixer<S> {
             return Ok(());
         }
         self.sums.clear();
-        self.sums.resize(length, 0);
+        self.sums.resize(length, (0, 0));
         for track in &mut self.channels[channel] {
             track.read(place, &mut self.codes)?;
-            for (sum, code) in self.sums.iter_mut().zip(&self.codes) {
-                *sum += i32::from(mulaw_to_linear(*code));
+            for ((sum, loudest), code) in self.sums.iter_mut().zip(&self.codes) {
+                let sample = i32::from(mulaw_to_linear(*code));
+                *sum += sample;
+                *loudest = sample.abs().max(*loudest);
             }
         }
-        for (sample, sum) in samples.iter_mut().zip(&self.sums) {
-            *sample = limited(*sum);
+        for (sample, (sum, loudest)) in samples.iter_mut().zip(&self.sums) {
+            *sample = limited(*sum, *loudest);
         }
         Ok(())
     }
 }
 
-/// The sum itself up to the knee; above, ever less of what is above, with no edge at the knee and never the full scale.
-fn limited(sum: i32) -> i16 {
-    let above = sum.abs() - KNEE;
-    let magnitude = if above <= 0 { sum.abs() } else { KNEE + ROOM * above / (ROOM + above) };
+/// The sum itself up to the knee, and up to the loudest of what was added, so that one voice alone stays what it is; above, ever less of
+/// what is above, with no edge, and never the full scale.
+fn limited(sum: i32, loudest: i32) -> i16 {
+    let knee = loudest.max(KNEE);
+    let (above, room) = (sum.abs() - knee, i32::from(i16::MAX) - knee);
+    let magnitude = if above <= 0 { sum.abs() } else { knee + room * above / (room + above) };
     (magnitude * sum.signum()) as i16
 }
 
@@ -97,14 +100,26 @@ mod tests {
 
     #[test]
     fn sums_keep_their_order_and_never_reach_full_scale() {
-        let mut last = limited(-4 * 32_124);
-        assert!(last > -i16::MAX);
-        for sum in -4 * 32_124..=4 * 32_124 {
-            let now = limited(sum);
-            assert!(now >= last && now - last <= 1 && limited(-sum) == -now, "{sum}");
-            assert!(sum.abs() > KNEE || i32::from(now) == sum);
+        for loudest in [1, 10_000, KNEE, 30_000, 32_124] {
+            let mut last = limited(-4 * 32_124, loudest);
+            assert!(last > -i16::MAX);
+            for sum in -4 * 32_124..=4 * 32_124 {
+                let now = limited(sum, loudest);
+                assert!(now >= last && now - last <= 1 && limited(-sum, loudest) == -now, "{sum} {loudest}");
+                assert!(sum.abs() > KNEE.max(loudest) || i32::from(now) == sum);
+                last = now;
+            }
+            assert!(last < i16::MAX && last > 31_000);
+        }
+    }
+
+    #[test]
+    fn a_voice_that_grows_over_a_loud_one_makes_no_step() {
+        let mut last = 32_124;
+        for other in 0..=32_124 {
+            let now = i32::from(limited(32_124 + other, 32_124));
+            assert!(now >= last && now - last <= 1);
             last = now;
         }
-        assert!(last < i16::MAX && last > 31_000);
     }
 }
