@@ -18,6 +18,7 @@ mod transcript;
 
 use std::collections::BTreeMap;
 
+pub use kallglot_core::analysis::Part;
 use kallglot_core::session::{Speaker, Turn, UtteranceLag};
 use serde::{Deserialize, Serialize};
 
@@ -54,43 +55,6 @@ impl From<SpeakerName> for Speaker {
             SpeakerName::Customer => Self::Customer,
             SpeakerName::Agent => Self::Agent,
         }
-    }
-}
-
-/// A part of an analysis (contract section 13).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// What was said that matters.
-    Summary,
-    /// How each party felt.
-    Sentiment,
-    /// Whether a profile's rules were kept.
-    Compliance,
-    /// What it was about.
-    Keywords,
-    /// How it went, by the clock.
-    Performance,
-}
-
-impl Part {
-    /// Every one, in the order in which they are made.
-    pub const ALL: [Self; 5] = [Self::Summary, Self::Sentiment, Self::Compliance, Self::Keywords, Self::Performance];
-
-    /// The name that the API uses.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Summary => "summary",
-            Self::Sentiment => "sentiment",
-            Self::Compliance => "compliance",
-            Self::Keywords => "keywords",
-            Self::Performance => "performance",
-        }
-    }
-
-    /// The part of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|part| part.as_str() == name)
     }
 }
 
@@ -210,13 +174,12 @@ impl Work<'_> {
     }
 }
 
-/// Analyses a call. `done` is told after each part how many are done.
-pub fn analyse(call: &Call<'_>, parts: &[Part], profile: Option<&Profile>, mut done: impl FnMut(usize)) -> Analysis {
+/// Analyses a call.
+pub fn analyse(call: &Call<'_>, parts: &[Part], profile: Option<&Profile>) -> Analysis {
     let transcript = Transcript::of(call.turns);
     let language = transcript.language();
     let mut work = Work { transcript: &transcript, language, analysis: Analysis::default() };
-    let mut count = 0;
-    for part in Part::ALL.into_iter().filter(|part| parts.contains(part)) {
+    for part in Part::ALL.iter().copied().filter(|part| parts.contains(part)) {
         match part {
             Part::Summary => work.summary(),
             Part::Sentiment => work.sentiment(),
@@ -239,8 +202,6 @@ pub fn analyse(call: &Call<'_>, parts: &[Part], profile: Option<&Profile>, mut d
                 Problem { part: part.as_str().into(), code: ProblemCode::TooLong, languages: BTreeMap::new(), message };
             work.analysis.problems.push(problem);
         }
-        count += 1;
-        done(count);
     }
     work.analysis
 }

@@ -11,7 +11,7 @@ use kallglot_core::plan::Limits;
 use kallglot_core::random::RandomSource;
 use kallglot_core::session::{EndReason, Environment, Mode, Session, SessionState, Tenant};
 use kallglot_core::vocabulary::Vocabulary;
-use kallglot_storage::{CreateSession as Stored, NewSession, StorageError};
+use kallglot_storage::{CreatePaid as Stored, NewSession, StorageError};
 use tracing::Instrument as _;
 
 use crate::gate::cache::Known;

@@ -17,6 +17,7 @@ use kallglot_core::stream_token::{self, StreamTokenSecret};
 use kallglot_engine::router::EngineRouter;
 use kallglot_storage::Storage;
 
+use crate::analysis::Analyses;
 use crate::credit_news::CreditNews;
 use crate::feed::Feed;
 use crate::gate::Suspects;
@@ -86,6 +87,8 @@ pub struct App {
     pub webhooks: Webhooks,
     /// Who waits for events here.
     pub feed: Arc<Feed>,
+    /// The analyses that this node makes.
+    pub analyses: Analyses,
     pub(crate) suspects: Suspects,
     pub(crate) credit_news: CreditNews,
     peppers: RwLock<Arc<Peppers>>,
@@ -122,6 +125,8 @@ pub struct Parts {
     pub node: ThisNode,
     /// See [`App::webhooks`].
     pub webhooks: Webhooks,
+    /// See [`App::analyses`].
+    pub analyses: Analyses,
 }
 
 /// How long a new pepper may take to reach all nodes: files of a Kubernetes Secret take up to two minutes.
@@ -174,6 +179,7 @@ impl App {
             spool,
             node,
             webhooks,
+            analyses,
         } = parts;
         Self {
             keys: KeyCache::new(config.keys_cached_max),
@@ -194,6 +200,7 @@ impl App {
             node,
             webhooks,
             feed: Arc::default(),
+            analyses,
             suspects: Suspects::default(),
             credit_news: CreditNews::default(),
         }

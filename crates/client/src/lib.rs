@@ -21,7 +21,9 @@ pub use message::{Audio, AudioOutput, ServerMessage, Transcript as TranscriptMes
 pub use rest::{Answer, Body, Client, TranscriptFormat};
 pub use secret::Secret;
 pub use stream::{AudioFrame, Close, Stream, StreamReceiver, StreamSender, TokenPlacement};
-pub use types::{EndedSession, Expectation, NewSession, Session, SessionStream, Transcript, TranscriptMetadata, Turn};
+pub use types::{
+    Analysis, EndedSession, Expectation, NewSession, Session, SessionStream, Transcript, TranscriptMetadata, Turn,
+};
 pub use webhooks::{NewWebhook, Webhook, WebhookDelivery};
 
 /// What a stream frame can be, for tests that send raw ones.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kallglot_core::analysis::Part;
 use kallglot_core::session::EndReason;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -11,7 +12,7 @@ use url::Url;
 
 use crate::error::{ApiError, ClientError};
 use crate::secret::Secret;
-use crate::types::{EndedSession, NewSession, Session, Transcript};
+use crate::types::{Analysis, EndedSession, NewSession, Session, Transcript};
 
 /// Longest wait for an answer, connecting included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -285,6 +286,46 @@ impl Client {
     /// No answer, a refusal, or an answer that is no JSON.
     pub async fn quality(&self, id: &str) -> Result<Value, ClientError> {
         self.get(&format!("/v1/sessions/{id}/quality")).await?.typed()
+    }
+
+    /// Asks for an analysis of a session: of these parts (all, if none is named), judged by the compliance profile of this id or name.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or an answer that is no analysis.
+    pub async fn analyse(&self, id: &str, include: &[Part], profile: Option<&str>) -> Result<Analysis, ClientError> {
+        let mut body = json!({});
+        if !include.is_empty() {
+            body["include"] = include.iter().map(|part| part.as_str()).collect();
+        }
+        if let Some(profile) = profile {
+            body["profile"] = profile.into();
+        }
+        self.post(&format!("/v1/sessions/{id}/analysis"), body).await?.typed()
+    }
+
+    /// An analysis as it is now.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or an answer that is no analysis.
+    pub async fn analysis(&self, id: &str) -> Result<Analysis, ClientError> {
+        self.get(&format!("/v1/analyses/{id}")).await?.typed()
+    }
+
+    /// Stores a compliance profile. Answers with it as the server does.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or an answer that is no JSON.
+    pub async fn create_compliance_profile(&self, name: &str, rules: Value) -> Result<Value, ClientError> {
+        self.post("/v1/compliance_profiles", json!({ "name": name, "rules": rules })).await?.typed()
+    }
+
+    /// Deletes a compliance profile.
+    ///
+    /// # Errors
+    /// No answer or a refusal.
+    pub async fn delete_compliance_profile(&self, id: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/compliance_profiles/{id}");
+        self.request("DELETE", &path, &[], Body::Empty).await?.success().map(|_| ())
     }
 
     /// What the server can translate, as it says it.

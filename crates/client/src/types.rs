@@ -190,3 +190,26 @@ pub struct TranscriptMetadata {
     #[serde(default)]
     pub languages_detected: Vec<String>,
 }
+
+/// An analysis: what is common to all of them; its parts as the server gives them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Analysis {
+    /// Its id.
+    pub id: String,
+    /// Of which session.
+    pub session_id: String,
+    /// `processing`, `completed` or `failed`.
+    pub status: String,
+    /// The summary.
+    pub summary: Option<String>,
+    /// All other fields.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Analysis {
+    /// Whether it is over, one way or the other.
+    pub fn is_over(&self) -> bool {
+        self.status != "processing"
+    }
+}

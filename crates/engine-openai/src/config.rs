@@ -86,6 +86,8 @@ pub struct OpenAiConfig {
     pub transcription_rate_hz: u32,
     /// Model of `chat/completions`.
     pub translation_model: Option<String>,
+    /// Model of `chat/completions` that writes about whole calls.
+    pub summary_model: Option<String>,
     /// Model of `audio/speech`.
     pub speech_model: Option<String>,
     /// Voice, where a session asks for none or for one that the server does not know.
@@ -108,6 +110,7 @@ impl OpenAiConfig {
             transcription_stream: false,
             transcription_rate_hz: 16_000,
             translation_model: None,
+            summary_model: None,
             speech_model: None,
             voice: "alloy".into(),
             speech_rate_hz: 24_000,
@@ -135,6 +138,7 @@ impl OpenAiConfig {
         for (key, model) in [
             ("transcription_model", &self.transcription_model),
             ("translation_model", &self.translation_model),
+            ("summary_model", &self.summary_model),
             ("speech_model", &self.speech_model),
         ] {
             if model.as_ref().is_some_and(|model| model.trim().is_empty()) {

@@ -5,19 +5,15 @@
 //! thoughts, no empty text), within the deadline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use kallglot_core::language::LanguageTag;
 use kallglot_engine::{EngineError, Translator};
-use serde::Deserialize;
-use serde_json::json;
 
+use crate::chat::{Chat, without_thoughts};
 use crate::config::OpenAiConfig;
-use crate::http::{Answer, Http, not_understood};
+use crate::http::Http;
 
-/// Most bytes of an answer on the wire: each word of a stream costs some 300.
-const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A translation may have this many times the characters of its text, and these in addition.
 const LENGTHENING_MAX: usize = 6;
 const LENGTHENING_CHARS: usize = 200;
@@ -107,20 +103,15 @@ pub(crate) const LANGUAGES: &[(&str, &str)] = &[
 /// Asks a server for translations.
 #[derive(Debug)]
 pub struct OpenAiTranslator {
-    http: Arc<Http>,
-    model: String,
+    chat: Chat,
     languages: Vec<Option<String>>,
-    /// Whether the model accepts a temperature; some think that they know better.
-    takes_temperature: AtomicBool,
 }
 
 impl OpenAiTranslator {
     pub(crate) fn new(config: &OpenAiConfig, http: &Arc<Http>) -> Option<Self> {
         Some(Self {
-            http: Arc::clone(http),
-            model: config.translation_model.clone()?,
+            chat: Chat::new(http, config.translation_model.clone()?, "translation service"),
             languages: config.offered_languages(),
-            takes_temperature: AtomicBool::new(true),
         })
     }
 }
@@ -139,40 +130,11 @@ impl Translator for OpenAiTranslator {
             return Ok(String::new());
         }
         let chars = text.chars().count();
-        if chars > self.http.limits.text_chars_max {
+        if chars > self.chat.limits().text_chars_max {
             return Err(EngineError::Failed("the text is too long to be translated at once".into()));
         }
-        let deadline = self.http.deadline();
-        let mut body = json!({
-            "model": self.model,
-            "stream": true,
-            "messages": [
-                {"role": "system", "content": instructions(from, to)},
-                {"role": "user", "content": text},
-            ],
-        });
-        let mut result = Err(not_understood().into());
-        for with_temperature in [true, false] {
-            if with_temperature && !self.takes_temperature.load(Ordering::Relaxed) {
-                continue;
-            }
-            if with_temperature {
-                body["temperature"] = json!(0);
-            } else if let Some(body) = body.as_object_mut() {
-                body.remove("temperature");
-            }
-            result = self.http.post("chat/completions", deadline, |request| request.json(&body)).await;
-            match &result {
-                Err(failure) if failure.disliked => {}
-                Ok(_) if !with_temperature => {
-                    self.takes_temperature.store(false, Ordering::Relaxed);
-                    break;
-                }
-                _ => break,
-            }
-        }
-        let answer = result.map_err(|failure| failure.error)?;
-        let translation = read(answer, chars * LENGTHENING_MAX + LENGTHENING_CHARS).await?;
+        let chars_max = chars * LENGTHENING_MAX + LENGTHENING_CHARS;
+        let translation = self.chat.ask(&instructions(from, to), text, chars_max).await?;
         let translation = tidy(&translation, text);
         if translation.is_empty() {
             return Err(EngineError::Failed("the translation service answered nothing".into()));
@@ -195,73 +157,11 @@ fn instructions(from: &LanguageTag, to: &LanguageTag) -> String {
 }
 
 /// `Portuguese (pt-BR)`; the tag alone for a language that is not in the list.
-fn name(language: &LanguageTag) -> String {
+pub(crate) fn name(language: &LanguageTag) -> String {
     match LANGUAGES.iter().find(|(code, _)| *code == language.primary()) {
         Some((code, name)) if *code == language.as_str() => (*name).to_owned(),
         Some((_, name)) => format!("{name} ({language})"),
         None => format!("the language {language}"),
-    }
-}
-
-async fn read(answer: Answer, chars_max: usize) -> Result<String, EngineError> {
-    let too_long =
-        || EngineError::Failed("the translation service answered at far greater length than the text has".into());
-    if !answer.is_events() {
-        let completion: Completion = answer.json(ANSWER_BYTES_MAX).await?;
-        let choice = completion.choices.into_iter().next().ok_or_else(not_understood)?;
-        let text = choice.message.and_then(|message| message.content).unwrap_or_default();
-        check_end(choice.finish_reason.as_deref())?;
-        return if without_thoughts(&text).chars().count() > chars_max { Err(too_long()) } else { Ok(text) };
-    }
-    let (mut text, mut finished) = (String::new(), false);
-    answer
-        .events(ANSWER_BYTES_MAX, |data| {
-            if data == "[DONE]" {
-                finished = true;
-                return Ok(true);
-            }
-            let completion: Completion = serde_json::from_str(data).map_err(|_| not_understood())?;
-            if completion.error.is_some() {
-                return Err(EngineError::Failed("the translation service failed in the middle of its answer".into()));
-            }
-            for choice in completion.choices {
-                if let Some(piece) = choice.delta.and_then(|delta| delta.content) {
-                    text.push_str(&piece);
-                }
-                finished |= choice.finish_reason.is_some();
-                check_end(choice.finish_reason.as_deref())?;
-            }
-            // Bytes are no fewer than characters, so the exact count is made only when it may matter.
-            if text.len() > chars_max && without_thoughts(&text).chars().count() > chars_max {
-                return Err(too_long());
-            }
-            Ok(false)
-        })
-        .await?;
-    if !finished {
-        return Err(EngineError::Failed("the translation service's answer ended in the middle".into()));
-    }
-    Ok(text)
-}
-
-fn check_end(reason: Option<&str>) -> Result<(), EngineError> {
-    match reason {
-        Some("content_filter") => {
-            Err(EngineError::Failed("the translation service refused to translate the text".into()))
-        }
-        Some("length") => {
-            Err(EngineError::Failed("the translation service ran out of room; raise its limit of tokens".into()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Some models write down what they think first.
-fn without_thoughts(answer: &str) -> &str {
-    let answer = answer.trim_start();
-    match answer.strip_prefix("<think>") {
-        Some(thoughts) => thoughts.split_once("</think>").map_or("", |(_, rest)| rest.trim_start()),
-        None => answer,
     }
 }
 
@@ -277,25 +177,6 @@ fn tidy<'a>(answer: &'a str, text: &str) -> &'a str {
         }
     }
     answer
-}
-
-#[derive(Deserialize)]
-struct Completion {
-    #[serde(default)]
-    choices: Vec<Choice>,
-    error: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Option<Message>,
-    delta: Option<Message>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<String>,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod part;
 pub mod router;
 pub mod scripted;
 mod stable;
+pub mod summarizer;
 
 pub use interpreter::{
     DirectionSpec, Engine, EngineError, Event, EventSender, Interpreter, Offer, Quality, UtteranceId,
@@ -21,6 +22,7 @@ pub use part::{
     RecognitionEvent, RecognitionEventSender, RecognitionSpec, Recognizer, RecognizerFactory, SpeechChunks,
     Synthesizer, Translator,
 };
+pub use summarizer::{ActionItem, CallSummary, CallText, Summarizer};
 
 /// Samples per second of all audio that crosses these interfaces.
 pub const SAMPLE_RATE_HZ: u32 = 8_000;

@@ -53,6 +53,10 @@ requirements! {
     SessionsWrite Some(Permission::SessionsWrite);
     /// `webhooks:manage`.
     WebhooksManage Some(Permission::WebhooksManage);
+    /// `analysis:read`.
+    AnalysisRead Some(Permission::AnalysisRead);
+    /// `analysis:write`.
+    AnalysisWrite Some(Permission::AnalysisWrite);
     /// `api_keys:manage`.
     ApiKeysManage Some(Permission::ApiKeysManage);
 }

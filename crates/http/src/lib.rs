@@ -3,9 +3,11 @@
 //! Every handler that touches an organization's data takes a `gate::Caller`: without one it does not compile. Errors are
 //! `problem::Problem`s, which one middleware turns into bodies.
 
+mod analysis;
 mod api_keys;
 mod audit;
 mod body;
+mod compliance_profiles;
 mod context;
 mod delivery_metrics;
 mod docs;
@@ -117,6 +119,14 @@ fn handler(route: Route) -> MethodRouter<HttpState> {
         Route::ListEvents => on(method, events::list),
         Route::GetEvent => on(method, events::get),
         Route::ListenToEvents => on(method, event_stream::listen),
+        Route::CreateAnalysis => on(method, analysis::create),
+        Route::GetAnalysis => on(method, analysis::get),
+        Route::ListAnalyses => on(method, analysis::list),
+        Route::CreateComplianceProfile => on(method, compliance_profiles::create),
+        Route::ListComplianceProfiles => on(method, compliance_profiles::list),
+        Route::GetComplianceProfile => on(method, compliance_profiles::get),
+        Route::UpdateComplianceProfile => on(method, compliance_profiles::update),
+        Route::DeleteComplianceProfile => on(method, compliance_profiles::delete),
         Route::WhoAmI => on(method, whoami::get),
         Route::ListLanguages => on(method, languages::list),
         Route::CreateApiKey => on(method, api_keys::create),

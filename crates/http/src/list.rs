@@ -20,12 +20,21 @@ pub(crate) struct List<T> {
 impl<T> List<T> {
     /// The page of the list at `url`, each item made by `body`.
     pub(crate) fn of<I>(page: Page<I>, url: impl Into<Cow<'static, str>>, body: impl FnMut(I) -> T) -> Self {
-        Self {
-            object: "list",
-            data: page.items.into_iter().map(body).collect(),
-            has_more: page.has_more,
-            url: url.into(),
-        }
+        let data = page.items.into_iter().map(body).collect();
+        Self { object: "list", data, has_more: page.has_more, url: url.into() }
+    }
+
+    /// The same, where an item may have no body.
+    ///
+    /// # Errors
+    /// The first item's that has none.
+    pub(crate) fn of_results<I>(
+        page: Page<I>,
+        url: impl Into<Cow<'static, str>>,
+        body: impl FnMut(I) -> Result<T, Problem>,
+    ) -> Result<Self, Problem> {
+        let data = page.items.into_iter().map(body).collect::<Result<_, _>>()?;
+        Ok(Self { object: "list", data, has_more: page.has_more, url: url.into() })
     }
 }
 

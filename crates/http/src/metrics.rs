@@ -4,7 +4,7 @@
 //! an address; counting an answer takes a few atomic additions. Only clients in [`crate::EdgeConfig::metrics_from`] may read.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::{FromRequestParts, State};
@@ -51,6 +51,11 @@ pub struct Metrics {
     event_streams_refused: Gauge,
     /// Event streams that were cut off since the start because their client did not read.
     pub(crate) event_streams_cut: Gauge,
+    analyses_completed: Gauge,
+    analyses_failed: Gauge,
+    analyses_retried: Gauge,
+    analyses_seconds: Gauge<f64, AtomicU64>,
+    analyses_under_way: Gauge,
     /// Streams that this node passes on to their session's node, open now.
     pub(crate) streams_bridged: Gauge,
 }
@@ -77,6 +82,11 @@ impl Default for Metrics {
             event_streams: Gauge::default(),
             event_streams_refused: Gauge::default(),
             event_streams_cut: Gauge::default(),
+            analyses_completed: Gauge::default(),
+            analyses_failed: Gauge::default(),
+            analyses_retried: Gauge::default(),
+            analyses_seconds: Gauge::default(),
+            analyses_under_way: Gauge::default(),
             streams_bridged: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("kallglot");
@@ -126,6 +136,22 @@ impl Default for Metrics {
                 &metrics.event_streams_cut,
             ),
             (
+                "analyses_completed",
+                "Analyses that this process completed, since the start",
+                &metrics.analyses_completed,
+            ),
+            (
+                "analyses_failed",
+                "Analyses that failed for good in this process, since the start",
+                &metrics.analyses_failed,
+            ),
+            (
+                "analyses_retried",
+                "Attempts at analyses that failed in this process and were left for another one, since the start",
+                &metrics.analyses_retried,
+            ),
+            ("analyses_under_way", "Analyses that this process is making", &metrics.analyses_under_way),
+            (
                 "streams_bridged",
                 "Streams that this node passes on to the node of their session",
                 &metrics.streams_bridged,
@@ -133,6 +159,11 @@ impl Default for Metrics {
         ] {
             registry.register(name, help, gauge.clone());
         }
+        registry.register(
+            "analyses_completed_seconds",
+            "How long the completed analyses took in all, since the start",
+            metrics.analyses_seconds.clone(),
+        );
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
     }
@@ -220,6 +251,12 @@ pub(crate) async fn get(_: Scraper, State(state): State<HttpState>) -> Response 
     set(&metrics.event_streams_refused, app.feed.refused());
     set(&metrics.spool_bytes, app.spool.bytes());
     set(&metrics.spool_rejected_bytes, app.spool.rejected_bytes());
+    let analyses = &app.analyses.counts;
+    set(&metrics.analyses_completed, analyses.completed.load(Ordering::Relaxed));
+    set(&metrics.analyses_failed, analyses.failed.load(Ordering::Relaxed));
+    set(&metrics.analyses_retried, analyses.retried.load(Ordering::Relaxed));
+    set(&metrics.analyses_under_way, analyses.under_way.load(Ordering::Relaxed));
+    metrics.analyses_seconds.set(analyses.completed_ms.load(Ordering::Relaxed) as f64 / 1e3);
     let mut text = String::new();
     let encoded = encode(&mut text, &metrics.registry.lock().unwrap_or_else(PoisonError::into_inner));
     if encoded.is_err() {

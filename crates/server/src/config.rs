@@ -51,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) endpointing: EndpointingConfig,
     pub(crate) classic: ClassicSettings,
     pub(crate) openai: OpenAiSettings,
+    pub(crate) analysis: AnalysisSettings,
 }
 
 /// A text that may hold a password and is therefore not shown.
@@ -165,6 +166,22 @@ impl std::fmt::Debug for OpenAiSettings {
     }
 }
 
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnalysisSettings {
+    pub(crate) at_once_max: usize,
+    pub(crate) base_url: String,
+    pub(crate) api_key: String,
+    pub(crate) model: String,
+    pub(crate) timeout_s: u32,
+}
+
+impl std::fmt::Debug for AnalysisSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnalysisSettings").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
+}
+
 /// Networks, or addresses as networks of their own.
 fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let network = |text: String| {
@@ -245,6 +262,7 @@ impl Config {
             ("keys_cached_max", self.keys_cached_max, 100, 10_000_000),
             ("worker_threads", self.worker_threads, 0, 1024),
             ("webhooks.in_flight_max", self.webhooks.in_flight_max, 16, 10_000),
+            ("analysis.at_once_max", self.analysis.at_once_max, 0, 64),
         ] {
             if !(least..=most).contains(&value) {
                 return wrong(key, &value, &format!("{least} to {most}"));
@@ -301,6 +319,7 @@ impl Config {
             ("stream.ping_every_s", self.stream.ping_every_s, 1, 3_600),
             ("stream.idle_s", self.stream.idle_s, 2, 7_200),
             ("stream.write_max_s", self.stream.write_max_s, 1, 600),
+            ("analysis.timeout_s", self.analysis.timeout_s, 1, 600),
             ("endpointing.silence_ms", self.endpointing.silence_ms, 100, 3_000),
             ("endpointing.utterance_max_ms", self.endpointing.utterance_max_ms, 2_000, 120_000),
         ] {
@@ -310,6 +329,10 @@ impl Config {
         }
         if self.stream.idle_s < 2 * self.stream.ping_every_s {
             return wrong("stream.idle_s", &self.stream.idle_s, "at least twice `stream.ping_every_s`");
+        }
+        if self.analysis.base_url.is_empty() != self.analysis.model.is_empty() {
+            let text = "`analysis.base_url` and `analysis.model` go together: set both for summaries by a language model, or neither.";
+            return Err(ConfigError(text.into()));
         }
         let token_s = self.session.stream_token_s;
         if token_s != 0 && !(10..=86_400).contains(&token_s) {

@@ -1,7 +1,9 @@
 //! The speech engines that the settings ask for: the only place that names the concrete ones.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use kallglot_app::analysis::{Analyses, AnalysisConfig};
 use kallglot_audio::segment::SegmentConfig;
 use kallglot_engine::cascade::{Cascade, CascadeConfig};
 use kallglot_engine::part::{RecognizerFactory, Synthesizer, Translator};
@@ -10,7 +12,7 @@ use kallglot_engine::scripted::{self, Script};
 use kallglot_engine::{Engine, EngineError};
 use kallglot_engine_classic::{Classic, ClassicConfig, WorkerCommand};
 
-use kallglot_engine_openai::{OpenAiConfig, Secret};
+use kallglot_engine_openai::{Limits, OpenAiConfig, Secret};
 
 use crate::config::{Config, Part};
 use crate::platform::SystemRandom;
@@ -60,6 +62,38 @@ fn classic(config: &Config) -> Classic {
         classic.recognition.recognizers_max = config.classic.recognizers_max;
     }
     Classic::start(classic)
+}
+
+/// How analyses are made, and who writes summaries for them, if somebody is to.
+pub(crate) fn analyses(config: &Config) -> Result<Analyses, EngineError> {
+    let settings = &config.analysis;
+    let asked_max = Duration::from_secs(settings.timeout_s.into());
+    // The endpoint may be asked twice, and reading takes seconds at most.
+    let attempt_max = asked_max * 2 + Duration::from_secs(60);
+    let made = AnalysisConfig {
+        at_once_max: settings.at_once_max,
+        attempt_max,
+        claim_lapses_after: attempt_max + Duration::from_secs(60),
+        ..AnalysisConfig::default()
+    };
+    if settings.base_url.is_empty() {
+        return Ok(Analyses::new(made, None));
+    }
+    let total_ms = u64::from(settings.timeout_s) * 1000;
+    let server = OpenAiConfig {
+        api_key: Some(settings.api_key.clone()).filter(|key| !key.is_empty()).map(Secret::new),
+        summary_model: Some(settings.model.clone()),
+        limits: Limits {
+            first_byte_ms: total_ms,
+            total_ms,
+            requests_max: settings.at_once_max.max(1),
+            ..Limits::default()
+        },
+        ..OpenAiConfig::new(&settings.base_url)
+    };
+    let server = kallglot_engine_openai::OpenAi::new(server, Arc::new(SystemRandom))
+        .map_err(|wrong| EngineError::Unavailable(format!("`analysis.{}` must be {}", wrong.key, wrong.allowed)))?;
+    Ok(Analyses::new(made, server.summarizer().map(|summarizer| Arc::new(summarizer) as _)))
 }
 
 /// The parts that an OpenAI-compatible server does.

@@ -240,6 +240,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         spool,
         node,
         webhooks: Webhooks::new(webhooks, config.webhooks.egress()),
+        analyses: engines::analyses(config)?,
     }));
     // Counters that are shared outlive this process; those that have forgotten are told when they say so.
     if !config.is_shared() {

@@ -15,7 +15,7 @@ use kallglot_core::id::{ApiKeyId, EventId, OrganizationId, RequestId};
 use kallglot_core::session::{Environment, Tenant};
 use kallglot_storage::conformance::example::{answer, at, change, event, key, new_session, organization, secret};
 use kallglot_storage::{
-    CreateSession, KeyRepository as _, NewSession, OrganizationRepository as _, SessionRepository as _,
+    CreatePaid, KeyRepository as _, NewSession, OrganizationRepository as _, SessionRepository as _,
 };
 use kallglot_storage_postgres::{Config, PostgresStorage, migrate};
 use kallglot_throwaway::{Postgres, Proxy};
@@ -98,7 +98,7 @@ async fn measure(url: &str, nodes: usize, organizations: usize, callers: usize) 
                     let begun = Instant::now();
                     let created = storage.create_session(&new).await.unwrap();
                     waits.push(begun.elapsed());
-                    assert!(matches!(created, CreateSession::Created(Some(_))), "{created:?}");
+                    assert!(matches!(created, CreatePaid::Created(Some(_))), "{created:?}");
                 }
                 waits
             })

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kallglot_storage::{CreateSession, StorageError};
+use kallglot_storage::{CreatePaid, StorageError};
 use kallglot_storage_sql::session::{self, Prepared};
 use tokio::sync::oneshot;
 
@@ -23,7 +23,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 /// A session and who waits for it.
 struct Creation {
     session: Prepared,
-    reply: oneshot::Sender<Result<CreateSession>>,
+    reply: oneshot::Sender<Result<CreatePaid>>,
 }
 
 /// Who waits, by payer. There is an entry for each payer of whom somebody makes groups.
@@ -36,11 +36,7 @@ impl Creations {
     }
 
     /// Lets a session wait. Answers with where its answer comes, and whether nobody makes groups yet: then the caller must.
-    pub(crate) fn join(
-        &self,
-        payer: &str,
-        session: Prepared,
-    ) -> Result<(oneshot::Receiver<Result<CreateSession>>, bool)> {
+    pub(crate) fn join(&self, payer: &str, session: Prepared) -> Result<(oneshot::Receiver<Result<CreatePaid>>, bool)> {
         let (reply, answer) = oneshot::channel();
         let mut waiting = self.waiting();
         let (queue, leads) = match waiting.get_mut(payer) {
@@ -118,7 +114,7 @@ pub(crate) async fn lead(shared: &Arc<Shared>, payer: String) {
 }
 
 /// Makes these sessions, together if that can be; one outcome for each.
-async fn make(shared: &Shared, sessions: &[Prepared]) -> Vec<Result<CreateSession>> {
+async fn make(shared: &Shared, sessions: &[Prepared]) -> Vec<Result<CreatePaid>> {
     let place = match shared.pool.place().await {
         Ok(place) => place,
         Err(error) => return vec![Err(error); sessions.len()],

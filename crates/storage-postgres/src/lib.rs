@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kallglot_storage::{CreateSession, Storage, StorageError};
+use kallglot_storage::{CreatePaid, Storage, StorageError};
 use kallglot_storage_sql::session::Prepared;
 use kallglot_storage_sql::{FromValue as _, Row, Sql as _, params};
 
@@ -186,7 +186,7 @@ impl PostgresStorage {
     }
 
     /// Makes a session; with others that one organization pays for, in one transaction.
-    async fn create(&self, session: Prepared) -> Result<CreateSession> {
+    async fn create(&self, session: Prepared) -> Result<CreatePaid> {
         let Some(payer) = session.payer().map(str::to_owned) else {
             return self.write(session, |db, session| Box::pin(session.create(db))).await;
         };

@@ -13,7 +13,7 @@ use kallglot_storage::conformance::example::{
     TENANT, answer, at, begin, begin_with_credits, change, key, new_session, secret, turn,
 };
 use kallglot_storage::{
-    CreateSession, GateChange, KeyRepository as _, KeyUpdate, KeyUse, LogRepository as _, NewSession,
+    CreatePaid, GateChange, KeyRepository as _, KeyUpdate, KeyUse, LogRepository as _, NewSession,
     OrganizationRepository as _, SessionRepository as _, Storage as _, StorageError, TurnRepository as _,
 };
 use kallglot_storage_postgres::{Config, PostgresStorage, migrate};
@@ -57,8 +57,8 @@ async fn two_hundred_creations_of_three_nodes_spend_exactly_what_there_is() {
     }))
     .await;
     let made = created.into_iter().filter(|created| match created.as_ref().expect("no panic") {
-        Ok(CreateSession::Created(Some(_))) => true,
-        Ok(CreateSession::NoCredits(balance)) => {
+        Ok(CreatePaid::Created(Some(_))) => true,
+        Ok(CreatePaid::NoCredits(balance)) => {
             assert_eq!((balance.remaining, balance.used), (0, CREDITS.into()));
             false
         }
@@ -92,8 +92,8 @@ async fn one_idempotency_key_makes_one_session_whichever_nodes_are_asked() {
         let mut made = BTreeSet::new();
         for created in created {
             made.insert(match created.expect("no panic") {
-                (number, Ok(CreateSession::Created(_))) => number,
-                (_, Ok(CreateSession::Known(answer))) => answer.request.to_bits(),
+                (number, Ok(CreatePaid::Created(_))) => number,
+                (_, Ok(CreatePaid::Known(answer))) => answer.request.to_bits(),
                 other => panic!("{other:?}"),
             });
         }
@@ -283,7 +283,7 @@ async fn who_waits_too_long_is_told_that_the_database_is_unavailable() {
         assert!(matches!(waited, Err(StorageError::Unavailable { .. })), "{waited:?}");
     }
     holder.batch_execute("COMMIT").await.unwrap();
-    assert!(matches!(nodes[0].create_session(&paid(1)).await, Ok(CreateSession::Created(Some(_)))));
+    assert!(matches!(nodes[0].create_session(&paid(1)).await, Ok(CreatePaid::Created(Some(_)))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use kallglot_core::credit::LedgerKind;
 use kallglot_core::id::SessionId;
 use kallglot_storage::conformance::example::{TENANT, answer, at, begin, begin_with_credits, new_session, turn};
 use kallglot_storage::{
-    CreateSession, LogRepository as _, NewSession, OrganizationRepository as _, SessionRepository as _, Storage as _,
+    CreatePaid, LogRepository as _, NewSession, OrganizationRepository as _, SessionRepository as _, Storage as _,
     StorageError, TurnRepository as _,
 };
 use kallglot_storage_postgres::{Config, OpenError, PostgresStorage, migrate};
@@ -104,8 +104,8 @@ async fn create_until_answered(storage: &PostgresStorage, number: u32) -> Sessio
     loop {
         let new = paid(number, attempt);
         match if_available(storage.create_session(&new).await) {
-            Some(CreateSession::Created(Some(_))) => return new.session.id,
-            Some(CreateSession::Known(answer)) => return SessionId::from_bits(answer.request.to_bits() + 1),
+            Some(CreatePaid::Created(Some(_))) => return new.session.id,
+            Some(CreatePaid::Known(answer)) => return SessionId::from_bits(answer.request.to_bits() + 1),
             None => attempt += 1,
             other => panic!("{other:?}"),
         }
@@ -250,7 +250,7 @@ async fn a_network_that_loses_everything_is_given_up_in_time() {
         tokio::task::yield_now().await;
     }
     match storage.create_session(&new).await {
-        Ok(CreateSession::Created(None)) => {}
+        Ok(CreatePaid::Created(None)) => {}
         // What was lost on the way back was done.
         Err(StorageError::Conflict { .. }) => {}
         other => panic!("{other:?}"),

@@ -13,8 +13,8 @@ use kallglot_storage::conformance::example::{
     TENANT, answer, at, begin, begin_with_credits, change, event, hash, new_session, secret, turn,
 };
 use kallglot_storage::{
-    CreateSession, KeyRepository as _, KeyUse, LogRepository as _, NewSession, OrganizationRepository as _,
-    RequestBlock, SessionRepository as _, Storage, TurnRepository as _,
+    CreatePaid, KeyRepository as _, KeyUse, LogRepository as _, NewSession, OrganizationRepository as _, RequestBlock,
+    SessionRepository as _, Storage, TurnRepository as _,
 };
 use kallglot_storage_postgres::{Config, PostgresStorage, migrate};
 use kallglot_storage_sql::transfer::{Digest, TABLES, Transfer, TransferError, export, import, verify};
@@ -108,11 +108,9 @@ async fn everything_is_carried_over_and_back() {
     let balance = source.credit_balance(TENANT.organization).await.unwrap().unwrap();
     assert_eq!(target.credit_balance(TENANT.organization).await.unwrap(), Some(balance));
     assert_eq!(target.key_of_secret(&hash(2)).await.unwrap(), source.key_of_secret(&hash(2)).await.unwrap());
-    assert!(matches!(target.create_session(&paid(7)).await.unwrap(), CreateSession::Known(_)));
+    assert!(matches!(target.create_session(&paid(7)).await.unwrap(), CreatePaid::Known(_)));
     let last_event = source.events(0, 1000).await.unwrap().last().unwrap().0;
-    let CreateSession::Created(Some(spent)) = target.create_session(&paid(200)).await.unwrap() else {
-        panic!("unpaid")
-    };
+    let CreatePaid::Created(Some(spent)) = target.create_session(&paid(200)).await.unwrap() else { panic!("unpaid") };
     assert!(spent.sequence > balance.sequence);
     assert_eq!(target.events(last_event, 10).await.unwrap().len(), 1);
     let stored = target.append_turn(TENANT, SessionId::from_bits(1), &turn(1000)).await.unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! The repository traits, made of this crate's functions.
 
 /// Implements every repository trait, and [`Transfer`](crate::transfer::Transfer), for a storage that has these two methods, each of which runs a function of this crate with its
-/// arguments and a connection (and `async fn create(&self, session: Prepared) -> Result<CreateSession>`, which makes a session by
+/// arguments and a connection (and `async fn create(&self, session: Prepared) -> Result<CreatePaid>`, which makes a session by
 /// [`Prepared::create`](crate::session::Prepared::create) or several by [`create_all`](crate::session::create_all)):
 ///
 /// - `async fn write(&self, arguments: A, work: …) -> Result<T>` in a durable transaction, all or nothing;
@@ -16,24 +16,30 @@ macro_rules! repositories {
             use std::time::Duration;
 
             use $crate::names::core::Timestamp;
+            use $crate::names::core::analysis::{Analysis, AnalysisFailure, ComplianceProfile};
             use $crate::names::core::api_key::{ApiKey, KeyHash, StoredSecret};
             use $crate::names::core::audit::{AuditEntry, Change};
             use $crate::names::core::credit::{CreditBalance, LedgerEntry};
             use $crate::names::core::event::Event;
-            use $crate::names::core::id::{ApiKeyId, AuditId, EventId, NodeId, OrganizationId, SessionId};
+            use $crate::names::core::id::{
+                AnalysisId, ApiKeyId, AuditId, ComplianceProfileId, EventId, NodeId, OrganizationId, SessionId,
+            };
             use $crate::names::core::idempotency::IdempotencyKey;
             use $crate::names::core::organization::Organization;
             use $crate::names::core::permission::Permission;
             use $crate::names::core::session::{EndReason, Session, Tenant, Turn, UtteranceLag};
             use $crate::names::core::stream_statistics::StreamStatistics;
             use $crate::names::storage::{
-                Beat, CreateSession, EndedSession, EventFilter, EventMark, EventRepository, GateChanges, Home,
-                IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer,
-                NewSession, NewTurn, Node, NodeRepository, Once, OrganizationRepository, OrganizationUpdate, Page,
-                PageRequest, RequestBlock, RotateKey, SessionRepository, StorageError, StoredAnswer, TurnRepository,
+                AnalysisRepository, Beat, Claim, CreatePaid, EndedSession, EventFilter, EventMark, EventRepository,
+                GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey,
+                LogRepository, NewAnalysis, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
+                OrganizationRepository, OrganizationUpdate, Page, PageRequest, RequestBlock, RotateKey,
+                SessionRepository, StorageError, StoreProfile, StoredAnswer, TurnRepository,
             };
             use $crate::transfer::{self, Record, Table, Transfer};
-            use $crate::{audit, credit, event, gate, idempotency, key, log, node, organization, session, turn};
+            use $crate::{
+                analysis, audit, credit, event, gate, idempotency, key, log, node, organization, session, turn,
+            };
 
             // Webhooks.
             use $crate::names::core::delivery::{Delivery, Webhook};
@@ -247,7 +253,7 @@ macro_rules! repositories {
 
             #[$crate::names::async_trait]
             impl SessionRepository for $storage {
-                async fn create_session(&self, new: &NewSession) -> Result<CreateSession> {
+                async fn create_session(&self, new: &NewSession) -> Result<CreatePaid> {
                     self.create(session::Prepared::of(new)).await
                 }
 
@@ -429,6 +435,135 @@ macro_rules! repositories {
                 ) -> Result<Option<StreamStatistics>> {
                     let arguments = (tenant, session);
                     self.read(arguments, |db, (tenant, session)| Box::pin(turn::statistics(db, *tenant, *session)))
+                        .await
+                }
+            }
+
+            #[$crate::names::async_trait]
+            impl AnalysisRepository for $storage {
+                async fn create_analysis(&self, new: &NewAnalysis) -> Result<CreatePaid> {
+                    self.write(new.clone(), |db, new| Box::pin(analysis::create(db, new))).await
+                }
+
+                async fn analysis(&self, tenant: Tenant, id: AnalysisId) -> Result<Option<Analysis>> {
+                    self.read((tenant, id), |db, (tenant, id)| Box::pin(analysis::by_id(db, *tenant, *id))).await
+                }
+
+                async fn analyses(
+                    &self,
+                    tenant: Tenant,
+                    session: SessionId,
+                    page: &PageRequest<AnalysisId>,
+                ) -> Result<Page<Analysis>> {
+                    self.read((tenant, session, *page), |db, (tenant, session, page)| {
+                        Box::pin(analysis::of_session(db, *tenant, *session, page))
+                    })
+                    .await
+                }
+
+                async fn claim_analysis(
+                    &self,
+                    node: NodeId,
+                    lapses_after: Duration,
+                ) -> Result<Option<(Claim, Analysis)>> {
+                    self.write((node, lapses_after), |db, (node, lapses_after)| {
+                        Box::pin(analysis::claim(db, *node, *lapses_after))
+                    })
+                    .await
+                }
+
+                async fn note_analysis_progress(&self, claim: Claim, parts_done: u32) -> Result<bool> {
+                    self.write((claim, parts_done), |db, (claim, parts_done)| {
+                        Box::pin(analysis::progress(db, *claim, *parts_done))
+                    })
+                    .await
+                }
+
+                async fn release_analysis(&self, claim: Claim, delay: Duration, counts: bool) -> Result<bool> {
+                    self.write((claim, delay, counts), |db, (claim, delay, counts)| {
+                        Box::pin(analysis::release(db, *claim, *delay, *counts))
+                    })
+                    .await
+                }
+
+                async fn complete_analysis(
+                    &self,
+                    claim: Claim,
+                    result: &str,
+                    at: Timestamp,
+                    event: &Event,
+                ) -> Result<bool> {
+                    let arguments = (claim, result.to_owned(), at, event.clone());
+                    self.write(arguments, |db, (claim, result, at, event)| {
+                        Box::pin(analysis::complete(db, *claim, result, *at, event))
+                    })
+                    .await
+                }
+
+                async fn fail_analysis(
+                    &self,
+                    claim: Claim,
+                    failure: AnalysisFailure,
+                    message: &str,
+                    at: Timestamp,
+                    event: &Event,
+                ) -> Result<bool> {
+                    let arguments = (claim, failure, message.to_owned(), at, event.clone());
+                    self.write(arguments, |db, (claim, failure, message, at, event)| {
+                        Box::pin(analysis::fail(db, *claim, *failure, message, *at, event))
+                    })
+                    .await
+                }
+
+                async fn create_compliance_profile(&self, profile: &ComplianceProfile) -> Result<StoreProfile> {
+                    self.write(profile.clone(), |db, profile| Box::pin(analysis::create_profile(db, profile))).await
+                }
+
+                async fn compliance_profile(
+                    &self,
+                    tenant: Tenant,
+                    id: ComplianceProfileId,
+                ) -> Result<Option<ComplianceProfile>> {
+                    self.read((tenant, id), |db, (tenant, id)| Box::pin(analysis::profile(db, *tenant, *id))).await
+                }
+
+                async fn compliance_profile_named(
+                    &self,
+                    tenant: Tenant,
+                    name: &str,
+                ) -> Result<Option<ComplianceProfile>> {
+                    self.read((tenant, name.to_owned()), |db, (tenant, name)| {
+                        Box::pin(analysis::profile_named(db, *tenant, name))
+                    })
+                    .await
+                }
+
+                async fn compliance_profiles(
+                    &self,
+                    tenant: Tenant,
+                    page: &PageRequest<ComplianceProfileId>,
+                ) -> Result<Page<ComplianceProfile>> {
+                    self.read((tenant, *page), |db, (tenant, page)| Box::pin(analysis::profiles(db, *tenant, page)))
+                        .await
+                }
+
+                async fn update_compliance_profile(
+                    &self,
+                    tenant: Tenant,
+                    id: ComplianceProfileId,
+                    name: Option<&str>,
+                    rules: Option<&str>,
+                    at: Timestamp,
+                ) -> Result<StoreProfile> {
+                    let arguments = (tenant, id, name.map(str::to_owned), rules.map(str::to_owned), at);
+                    self.write(arguments, |db, (tenant, id, name, rules, at)| {
+                        Box::pin(analysis::update_profile(db, *tenant, *id, name.as_deref(), rules.as_deref(), *at))
+                    })
+                    .await
+                }
+
+                async fn delete_compliance_profile(&self, tenant: Tenant, id: ComplianceProfileId) -> Result<bool> {
+                    self.write((tenant, id), |db, (tenant, id)| Box::pin(analysis::delete_profile(db, *tenant, *id)))
                         .await
                 }
             }

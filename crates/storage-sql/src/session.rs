@@ -4,24 +4,22 @@ use std::time::Duration;
 
 use futures_util::future::{try_join, try_join_all, try_join3};
 use kallglot_core::Timestamp;
-use kallglot_core::credit::{CreditBalance, LedgerKind};
 use kallglot_core::event::{Event, session_detail, transcript_event};
 use kallglot_core::id::{NodeId, SessionId};
 use kallglot_core::language::LanguageTag;
 use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
 use kallglot_storage::json::{pairs_from_json, pairs_to_json, vocabulary_from_json, vocabulary_to_json};
-use kallglot_storage::{
-    CreateSession, EndedSession, Home, NewAnswer, NewSession, Node, Page, PageRequest, StorageError,
-};
+use kallglot_storage::{CreatePaid, EndedSession, Home, NewSession, Node, Page, PageRequest};
 
-use crate::credit::{Account, Entry};
+use crate::credit::Account;
 use crate::idempotency::Found;
 use crate::log::{EventRow, raise_event};
 use crate::node::span_us;
+use crate::purchase::Purchase;
 use crate::query::page;
 use crate::row::{Columns, cut, us, us_if_any};
 use crate::sql::{Row, Sql};
-use crate::{Result, credit, gate, idempotency, node, params, turn};
+use crate::{Result, credit, gate, node, params, turn};
 
 macro_rules! columns {
     () => {
@@ -274,9 +272,7 @@ pub async fn open_of<S: Sql>(db: &S, tenant: Tenant, after: Option<SessionId>, l
 
 /// A session that is to be made, with its texts written out: by its caller, so that the one writer need not.
 pub struct Prepared {
-    id: String,
-    organization: String,
-    environment: &'static str,
+    purchase: Purchase,
     created_by: String,
     mode: &'static str,
     source_language: Option<LanguageTag>,
@@ -288,12 +284,7 @@ pub struct Prepared {
     last_activity_at: Timestamp,
     joinable_until: Timestamp,
     state: SessionState,
-    request: String,
-    price: i64,
     event: EventRow,
-    low_credits_event: Event,
-    /// The answer, and its request.
-    answer: Option<(NewAnswer, String)>,
 }
 
 impl Prepared {
@@ -301,9 +292,16 @@ impl Prepared {
     pub fn of(new: &NewSession) -> Self {
         let session = &new.session;
         Self {
-            id: session.id.to_string(),
-            organization: session.tenant.organization.to_string(),
-            environment: session.tenant.environment.as_str(),
+            purchase: Purchase {
+                object: session.id.to_string(),
+                organization: session.tenant.organization.to_string(),
+                environment: session.tenant.environment.as_str(),
+                request: new.request.to_string(),
+                price: new.credits.into(),
+                at: session.created_at,
+                low_credits_event: new.low_credits_event.clone(),
+                answer: new.idempotency.as_ref().map(|answer| (answer.clone(), answer.request.to_string())),
+            },
             created_by: session.created_by.to_string(),
             mode: session.mode.as_str(),
             source_language: session.source_language.clone(),
@@ -315,93 +313,39 @@ impl Prepared {
             last_activity_at: session.last_activity_at,
             joinable_until: session.joinable_until,
             state: session.state.clone(),
-            request: new.request.to_string(),
-            price: new.credits.into(),
             event: EventRow::of(&new.event),
-            low_credits_event: new.low_credits_event.clone(),
-            answer: new.idempotency.as_ref().map(|answer| (answer.clone(), answer.request.to_string())),
         }
     }
 
     /// Who pays for it; none when it costs nothing.
     pub fn payer(&self) -> Option<&str> {
-        (self.price > 0).then_some(self.organization.as_str())
+        self.purchase.payer()
     }
 
     /// Under which idempotency key its answer is kept, if it is: environment and key.
     pub fn answer_key(&self) -> Option<(&'static str, &str)> {
-        self.answer.as_ref().map(|(answer, _)| (self.environment, answer.key.as_str()))
+        self.purchase.answer_key()
     }
 
     /// See [`kallglot_storage::SessionRepository::create_session`]. Everything that must be asked is asked, together, before the first
     /// row is written; then the rows are written, together.
-    pub async fn create<S: Sql>(&self, db: &S) -> Result<CreateSession> {
-        if self.price > 0 {
-            credit::lock(db, &self.organization).await?;
-        }
-        let (found, account) = try_join(self.find(db), self.account(db)).await?;
+    pub async fn create<S: Sql>(&self, db: &S) -> Result<CreatePaid> {
+        self.purchase.lock(db).await?;
+        let (found, account) = try_join(self.purchase.find(db), self.purchase.account(db)).await?;
         self.finish(db, found, account).await
     }
 
     /// Makes it, unless there is an answer or too little to pay with.
-    async fn finish<S: Sql>(&self, db: &S, found: Found, account: Option<Account>) -> Result<CreateSession> {
-        if let Found::Answer(stored) = found {
-            return Ok(CreateSession::Known(stored));
-        }
-        if let Some(Account { balance, .. }) = account
-            && balance.remaining < self.price
-        {
-            return Ok(CreateSession::NoCredits(balance));
-        }
-
+    async fn finish<S: Sql>(&self, db: &S, found: Found, account: Option<Account>) -> Result<CreatePaid> {
+        let replaces = match self.purchase.allowed(found, account) {
+            Ok(replaces) => replaces,
+            Err(outcome) => return Ok(outcome),
+        };
         self.insert(db).await?;
-        let balance = match account {
-            Some(account) => Some(self.spend(db, account).await?),
-            None => None,
-        };
+        let balance = self.purchase.spend(db, account).await?;
         self.event.raise_first(db).await?;
-        if let Some((answer, request)) = &self.answer {
-            if matches!(found, Found::Expired) {
-                idempotency::remove(db, &self.organization, self.environment, answer.key.as_str()).await?;
-            }
-            idempotency::insert(db, &self.organization, self.environment, answer, request).await?;
-        }
-        Ok(CreateSession::Created(balance))
-    }
-
-    async fn find<S: Sql>(&self, db: &S) -> Result<Found> {
-        let Some((answer, _)) = &self.answer else { return Ok(Found::Nothing) };
-        idempotency::find(db, &self.organization, self.environment, answer.key.as_str(), answer.at).await
-    }
-
-    /// How the credits stand, if it costs any.
-    async fn account<S: Sql>(&self, db: &S) -> Result<Option<Account>> {
-        if self.price == 0 {
-            return Ok(None);
-        }
-        let unknown = || StorageError::Conflict { constraint: "sessions.organization_id".into() };
-        credit::account(db, &self.organization).await?.ok_or_else(unknown).map(Some)
-    }
-
-    /// Takes the price from the ledger; raises the event for low credits when that crosses the threshold.
-    async fn spend<S: Sql>(&self, db: &S, before: Account) -> Result<CreditBalance> {
-        let entry = Entry {
-            organization: &self.organization,
-            kind: LedgerKind::Spend,
-            amount: -self.price,
-            request: Some(&self.request),
-            object: Some(&self.id),
-            at: self.created_at,
-        };
-        let balance = credit::append(db, &before, &entry).await?;
-        let threshold = before.low_credits_threshold;
-        if before.balance.remaining > threshold && threshold >= balance.remaining {
-            let mut event = self.low_credits_event.clone();
-            event.detail.insert("remaining".into(), balance.remaining.into());
-            event.detail.insert("threshold".into(), threshold.into());
-            raise_event(db, &event).await?;
-        }
-        Ok(balance)
+        self.purchase.keep_answer(db, replaces).await?;
+        Ok(CreatePaid::Created(balance))
     }
 
     async fn insert<S: Sql>(&self, db: &S) -> Result<()> {
@@ -409,9 +353,9 @@ impl Prepared {
         db.execute(
             INSERT,
             params![
-                self.id,
-                self.organization,
-                self.environment,
+                self.purchase.object,
+                self.purchase.organization,
+                self.purchase.environment,
                 self.created_by,
                 self.mode,
                 self.source_language.as_ref().map(|tag| tag.as_str()),
@@ -436,11 +380,12 @@ impl Prepared {
 ///
 /// # Errors
 /// Those of each of them; who wants to know of which makes them one by one.
-pub async fn create_all<S: Sql>(db: &S, all: &[Prepared]) -> Result<Vec<CreateSession>> {
+pub async fn create_all<S: Sql>(db: &S, all: &[Prepared]) -> Result<Vec<CreatePaid>> {
     let Some(payer) = all.first() else { return Ok(Vec::new()) };
-    credit::lock(db, &payer.organization).await?;
-    let found = try_join_all(all.iter().map(|one| one.find(db)));
-    let (found, account, numbers) = try_join3(found, payer.account(db), credit::next_numbers(db, all.len())).await?;
+    payer.purchase.lock(db).await?;
+    let found = try_join_all(all.iter().map(|one| one.purchase.find(db)));
+    let account = payer.purchase.account(db);
+    let (found, account, numbers) = try_join3(found, account, credit::next_numbers(db, all.len())).await?;
     let (mut account, mut numbers) = (account, numbers.into_iter().peekable());
     let mut outcomes = Vec::with_capacity(all.len());
     for (one, found) in all.iter().zip(found) {
@@ -448,7 +393,7 @@ pub async fn create_all<S: Sql>(db: &S, all: &[Prepared]) -> Result<Vec<CreateSe
             *account = account.numbered(*number);
         }
         let outcome = one.finish(db, found, account).await?;
-        if let (CreateSession::Created(Some(balance)), Some(account)) = (&outcome, &mut account) {
+        if let (CreatePaid::Created(Some(balance)), Some(account)) = (&outcome, &mut account) {
             account.balance = *balance;
             numbers.next();
         }

@@ -38,7 +38,7 @@ impl Table {
 }
 
 /// Every table that is carried over. What a row refers to comes before it.
-pub static TABLES: [Table; 17] = [
+pub static TABLES: [Table; 19] = [
     Table::new(
         "organizations",
         1,
@@ -107,6 +107,38 @@ pub static TABLES: [Table; 17] = [
             "home_node",
             "events",
         ],
+    ),
+    Table::new(
+        "analyses",
+        1,
+        &[
+            "id",
+            "organization_id",
+            "environment",
+            "session_id",
+            "request_id",
+            "include",
+            "profile_id",
+            "profile_name",
+            "profile_rules",
+            "credits",
+            "status",
+            "attempts",
+            "parts_done",
+            "claimed_by",
+            "claimed_at_us",
+            "due_at_us",
+            "result",
+            "failure",
+            "failure_message",
+            "created_at_us",
+            "completed_at_us",
+        ],
+    ),
+    Table::new(
+        "compliance_profiles",
+        1,
+        &["id", "organization_id", "environment", "name", "rules", "created_at_us", "updated_at_us"],
     ),
     Table::new(
         "turns",

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kallglot_storage::{CreateSession, Storage, StorageError};
+use kallglot_storage::{CreatePaid, Storage, StorageError};
 use kallglot_storage_sql::session::Prepared;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
@@ -195,7 +195,7 @@ impl SqliteStorage {
     }
 
     /// Makes a session.
-    async fn create(&self, session: Prepared) -> Result<CreateSession, StorageError> {
+    async fn create(&self, session: Prepared) -> Result<CreatePaid, StorageError> {
         self.write(session, |db, session| Box::pin(session.create(db))).await
     }
 
@@ -270,8 +270,7 @@ mod tests {
         let repeated = NewSession { idempotency: paid(1).idempotency, ..paid(2) };
         let all: Vec<Prepared> = [repeated, paid(3), paid(4)].iter().map(Prepared::of).collect();
         let made = storage.write(all, |db, all| Box::pin(session::create_all(db, all))).await.unwrap();
-        let [CreateSession::Known(_), CreateSession::Created(Some(spent)), CreateSession::NoCredits(left)] = &made[..]
-        else {
+        let [CreatePaid::Known(_), CreatePaid::Created(Some(spent)), CreatePaid::NoCredits(left)] = &made[..] else {
             panic!("{made:?}");
         };
         assert_eq!((spent.remaining, spent.sequence, left), (0, granted.sequence + 2, spent));

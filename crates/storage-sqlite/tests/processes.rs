@@ -16,7 +16,7 @@ use kallglot_storage::conformance::example::{
     TENANT, answer, at, begin, begin_with_credits, change, key, new_session, turn,
 };
 use kallglot_storage::{
-    CreateSession, IdempotencyRepository as _, KeyRepository as _, KeyUpdate, LogRepository as _, NewSession,
+    CreatePaid, IdempotencyRepository as _, KeyRepository as _, KeyUpdate, LogRepository as _, NewSession,
     OrganizationRepository as _, RequestBlock, SessionRepository as _, Storage as _, TurnRepository as _,
 };
 use kallglot_storage_sqlite::{FILE_NAME, SqliteStorage};
@@ -80,8 +80,8 @@ fn paid_session(number: u32) -> NewSession {
 async fn create_sessions(task: &Task) {
     run(task, async |storage, number| {
         let session = match storage.create_session(&paid_session(number)).await.unwrap() {
-            CreateSession::Created(Some(_)) => number.into(),
-            CreateSession::Known(answer) => answer.request.to_bits(),
+            CreatePaid::Created(Some(_)) => number.into(),
+            CreatePaid::Known(answer) => answer.request.to_bits(),
             other => panic!("{other:?}"),
         };
         println!("acknowledged {number} {session}");

@@ -9,6 +9,7 @@
 // Test code, in a library only so that every backend can run it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
+mod analysis;
 mod credits;
 mod deliveries;
 mod events;
@@ -25,6 +26,7 @@ mod webhooks;
 
 use futures_util::FutureExt as _;
 
+pub use analysis::*;
 pub use credits::*;
 pub use deliveries::*;
 pub use events::*;
@@ -136,6 +138,14 @@ macro_rules! conformance_cases {
             turns_are_strangers_to_other_tenants,
             lags_are_kept_and_replaced,
             stream_statistics_are_replaced,
+            an_analysis_is_kept_as_it_was_asked_for,
+            an_analysis_is_paid_for_once,
+            an_analysis_is_done_by_one_node_and_told,
+            an_analysis_is_taken_over_from_a_node_that_died,
+            an_analysis_is_tried_again_after_its_delay,
+            an_analysis_that_fails_gives_its_credit_back_once,
+            compliance_profiles_are_kept_by_name,
+            a_tenant_has_only_so_many_compliance_profiles,
             what_is_done_to_an_organization_is_in_its_audit_log,
             what_is_done_to_a_key_is_in_its_audit_log,
             what_is_done_to_a_key_is_told_as_events,

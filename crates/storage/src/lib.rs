@@ -8,6 +8,7 @@
 //!   A caller that stops waiting does not stop the change.
 //! - Times are kept to the microsecond; what is finer is cut off.
 
+pub mod analysis;
 pub mod changes;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -18,11 +19,12 @@ pub mod page;
 pub mod repository;
 pub mod webhook;
 
+pub use analysis::{AnalysisRepository, Claim, NewAnalysis, StoreProfile};
 pub use error::StorageError;
 pub use event::{EventFilter, EventMark, EventRepository};
 pub use page::{Cursor, Page, PageRequest};
 pub use repository::{
-    Beat, CreateSession, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate,
+    Beat, CreatePaid, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate,
     KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
     OrganizationRepository, OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionRepository,
     Storage, StoredAnswer, TURNS_PAGE_MAX, TurnRepository,

@@ -23,6 +23,7 @@ use kallglot_core::session::{EndReason, Session, Speaker, Tenant, Translation, T
 use kallglot_core::stream_statistics::StreamStatistics;
 use kallglot_core::vocabulary::Vocabulary;
 
+use crate::analysis::AnalysisRepository;
 use crate::error::StorageError;
 use crate::event::EventRepository;
 use crate::page::{Page, PageRequest};
@@ -360,9 +361,9 @@ pub struct NewSession {
     pub idempotency: Option<NewAnswer>,
 }
 
-/// What became of a new session.
+/// What became of something that costs credits.
 #[derive(Debug, Clone, PartialEq)]
-pub enum CreateSession {
+pub enum CreatePaid {
     /// It is there and paid for; how the credits stand after it (none when it cost none).
     Created(Option<CreditBalance>),
     /// There is an answer under its idempotency key; nothing was done.
@@ -385,7 +386,7 @@ pub struct EndedSession {
 pub trait SessionRepository: Send + Sync {
     /// Stores a new one, its spend, its events and its idempotency record: all or nothing (contract section 7). `Conflict` when its id
     /// is taken or organization or key don't exist.
-    async fn create_session(&self, new: &NewSession) -> Result<CreateSession>;
+    async fn create_session(&self, new: &NewSession) -> Result<CreatePaid>;
 
     /// A session of this tenant.
     async fn session(&self, tenant: Tenant, id: SessionId) -> Result<Option<Session>>;
@@ -620,6 +621,7 @@ pub trait Storage:
     + IdempotencyRepository
     + SessionRepository
     + TurnRepository
+    + AnalysisRepository
     + LogRepository
     + EventRepository
     + NodeRepository

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use kallglot_app::analysis::{Analyses, AnalysisConfig};
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::node::ThisNode;
@@ -25,10 +26,10 @@ use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::session::Environment;
 use kallglot_core::stream_token::StreamTokenSecret;
 use kallglot_core::vocabulary::Vocabulary;
-use kallglot_engine::Engine;
 use kallglot_engine::cascade::CascadeConfig;
 use kallglot_engine::router::EngineRouter;
 use kallglot_engine::scripted::{self, Script};
+use kallglot_engine::{Engine, Summarizer};
 use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
 use kallglot_storage::Storage;
 use kallglot_webhooks::{ConnectConfig, ProxyAddress, Resolver, SystemResolver, WorkerConfig};
@@ -53,6 +54,8 @@ pub struct ServerBuilder {
     proxy: Option<ProxyAddress>,
     roots: Vec<CertificateDer<'static>>,
     delivering: WorkerConfig,
+    analysis: AnalysisConfig,
+    summarizer: Option<Arc<dyn Summarizer>>,
 }
 
 impl Default for ServerBuilder {
@@ -72,6 +75,8 @@ impl Default for ServerBuilder {
             proxy: None,
             roots: Vec::new(),
             delivering: WorkerConfig::default(),
+            analysis: AnalysisConfig { again_after: Duration::from_millis(1), ..AnalysisConfig::default() },
+            summarizer: None,
         }
     }
 }
@@ -144,6 +149,20 @@ impl ServerBuilder {
     #[must_use]
     pub fn delivering(mut self, delivering: WorkerConfig) -> Self {
         self.delivering = delivering;
+        self
+    }
+
+    /// How it makes analyses.
+    #[must_use]
+    pub fn analysis(mut self, analysis: AnalysisConfig) -> Self {
+        self.analysis = analysis;
+        self
+    }
+
+    /// Who writes summaries for it.
+    #[must_use]
+    pub fn summarizer(mut self, summarizer: Arc<dyn Summarizer>) -> Self {
+        self.summarizer = Some(summarizer);
         self
     }
 
@@ -233,6 +252,7 @@ impl TestServer {
             spool,
             node,
             webhooks: Webhooks::new([10; 32], builder.egress.clone()),
+            analyses: Analyses::new(builder.analysis.clone(), builder.summarizer.clone()),
         }));
         if backing.shared.is_none() {
             app.restore_slots().await.expect("the slots of open sessions");

@@ -58,7 +58,7 @@ impl Script {
 
     pub(crate) fn analysed(&self, parts: &[Part], profile: Option<&Profile>) -> Analysis {
         let call = Call { turns: &self.turns, lags: &[], end_ms: Some(self.clock_ms) };
-        analyse(&call, parts, profile, |_| {})
+        analyse(&call, parts, profile)
     }
 }
 

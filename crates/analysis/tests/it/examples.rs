@@ -47,7 +47,7 @@ fn what_cant_be_read_itself_is_read_in_translation() {
     let call = Script::default()
         .customer("uk", "Я дуже задоволений, дякую.", ("en", "I am very satisfied, thank you."))
         .agent("en", "It was a pleasure.", ("uk", "Було приємно."));
-    let analysis = call.analysed(&Part::ALL, None);
+    let analysis = call.analysed(Part::ALL, None);
     let customer = analysis.sentiment.unwrap().customer.unwrap();
     assert!(customer.label == Label::Positive && customer.turns[0].translated);
     assert_eq!(analysis.problems, []);
@@ -56,7 +56,7 @@ fn what_cant_be_read_itself_is_read_in_translation() {
 #[test]
 fn a_language_that_cant_be_read_is_named_and_not_guessed_at() {
     let finnish = Script::default().says(Speaker::Customer, "fi", "Huone on kylmä ja likainen.", None);
-    let analysis = finnish.analysed(&Part::ALL, None);
+    let analysis = finnish.analysed(Part::ALL, None);
     assert!(analysis.summary.is_none() && analysis.sentiment.is_none() && analysis.keywords.is_none());
     assert!(analysis.performance.is_some(), "the clock speaks every language");
     let parts: Vec<(&str, ProblemCode)> = analysis.problems.iter().map(|p| (p.part.as_str(), p.code)).collect();
@@ -72,7 +72,7 @@ fn a_language_that_cant_be_read_is_named_and_not_guessed_at() {
 #[test]
 fn the_same_call_gives_the_same_analysis_in_whatever_order_its_turns_come() {
     let mut call = heating();
-    let one = call.analysed(&Part::ALL, None);
+    let one = call.analysed(Part::ALL, None);
     call.turns.reverse();
-    assert_eq!(call.analysed(&Part::ALL, None), one);
+    assert_eq!(call.analysed(Part::ALL, None), one);
 }

@@ -64,7 +64,7 @@ proptest! {
             let translation = translation.as_deref().map(|text| ("en", text));
             call = call.says_at(speaker, language, text, translation, *start, *end);
         }
-        check(&call.analysed(&Part::ALL, Some(&profile())));
+        check(&call.analysed(Part::ALL, Some(&profile())));
     }
 }
 
@@ -75,13 +75,13 @@ fn a_call_where_one_word_is_said_for_hours_is_analysed_too() {
     for _ in 0..40 {
         call = call.says(Speaker::Customer, "en", &long, None);
     }
-    check(&call.analysed(&Part::ALL, Some(&profile())));
+    check(&call.analysed(Part::ALL, Some(&profile())));
 }
 
 #[test]
 fn a_call_without_words_has_no_more_than_times() {
     let call = Script::default().says(Speaker::Agent, "en", "… !?", None);
-    let analysis = call.analysed(&Part::ALL, Some(&profile()));
+    let analysis = call.analysed(Part::ALL, Some(&profile()));
     check(&analysis);
     assert!(analysis.summary.is_none());
     assert!(!analysis.problems.is_empty());

@@ -72,7 +72,7 @@ fn the_translation_lag_is_that_of_the_first_sound() {
     };
     let lags: Vec<UtteranceLag> = (1..=10).map(|n| lag(n, Some(n * 100))).chain([lag(11, None)]).collect();
     let call = Call { turns: &call.turns, lags: &lags, end_ms: None };
-    let measured = analyse(&call, &[Part::Performance], None, |_| {}).performance.unwrap();
+    let measured = analyse(&call, &[Part::Performance], None).performance.unwrap();
     let expected = Durations { count: 10, median_ms: 500, p90_ms: 900, longest_ms: 1_000 };
     assert_eq!(measured.translation_lag.customer, Some(expected));
     assert_eq!(measured.translation_lag.agent, None);

@@ -6,6 +6,7 @@
 mod failures;
 mod fake_server;
 mod recognizer;
+mod summarizer;
 mod synthesizer;
 mod translator;
 

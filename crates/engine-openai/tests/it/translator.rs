@@ -71,7 +71,7 @@ async fn an_answer_instead_of_a_translation_is_refused() {
     let server =
         FakeServer::start(move |_, _| Reply::events(&rambling.iter().map(String::as_str).collect::<Vec<_>>())).await;
     let error = translate(&server, "Can you help me?").await.unwrap_err();
-    assert_eq!(error.to_string(), "the translation service answered at far greater length than the text has");
+    assert_eq!(error.to_string(), "the translation service answered at far greater length than it may");
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_text_that_the_service_censors_fails() {
     let server =
         FakeServer::json(json!({"choices": [{"message": {"content": null}, "finish_reason": "content_filter"}]})).await;
     let error = translate(&server, "…").await.unwrap_err();
-    assert_eq!(error.to_string(), "the translation service refused to translate the text");
+    assert_eq!(error.to_string(), "the translation service refused the text");
 }
 
 #[tokio::test]

@@ -155,6 +155,7 @@ pub(crate) struct Operation {
 pub(crate) enum Tag {
     Sessions,
     Webhooks,
+    Analyses,
     Account,
     ApiKeys,
     Requests,
@@ -166,6 +167,10 @@ impl Tag {
     pub(super) const ALL: &'static [(Self, &'static str)] = &[
         (Self::Sessions, "Calls between two parties: create and end them, read what was said, join their streams."),
         (Self::Webhooks, "Be told what happens: endpoints, deliveries, events."),
+        (
+            Self::Analyses,
+            "What was said, in short: summary, sentiment, keywords, performance, and whether an organization's rules were kept.",
+        ),
         (Self::Account, "What the API key may do, what is left of its limits, and which languages there are."),
         (Self::ApiKeys, "Create, change, rotate and revoke the organization's API keys, and see who did what to them."),
         (Self::Requests, "What became of a request, and why it was refused."),
@@ -177,6 +182,7 @@ impl Tag {
         match self {
             Self::Sessions => "Sessions",
             Self::Webhooks => "Webhooks",
+            Self::Analyses => "Analyses",
             Self::Account => "Account",
             Self::ApiKeys => "API keys",
             Self::Requests => "Requests",

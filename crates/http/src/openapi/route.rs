@@ -2,7 +2,7 @@
 //! has not.
 
 use super::operation::Operation;
-use super::table::{account, api_keys, events, requests, server, sessions, webhooks};
+use super::table::{account, analysis, api_keys, events, requests, server, sessions, webhooks};
 
 macro_rules! routes {
     ($($name:ident = $operation:expr;)*) => {
@@ -46,6 +46,15 @@ routes! {
     RedeliverWebhookDelivery = webhooks::REDELIVER;
     ListEvents = events::LIST;
     GetEvent = events::GET;
+
+    CreateAnalysis = analysis::CREATE;
+    GetAnalysis = analysis::GET;
+    ListAnalyses = analysis::LIST;
+    CreateComplianceProfile = analysis::CREATE_PROFILE;
+    ListComplianceProfiles = analysis::LIST_PROFILES;
+    GetComplianceProfile = analysis::GET_PROFILE;
+    UpdateComplianceProfile = analysis::UPDATE_PROFILE;
+    DeleteComplianceProfile = analysis::DELETE_PROFILE;
 
     WhoAmI = account::WHOAMI;
     ListLanguages = account::LANGUAGES;

@@ -19,6 +19,8 @@ const ROUTES: &[(&str, &str, Option<Permission>)] = &[
     ("POST", "/v1/sessions/{id}/end", Some(Permission::SessionsWrite)),
     ("GET", "/v1/sessions/{id}/transcript", Some(Permission::SessionsRead)),
     ("GET", "/v1/sessions/{id}/quality", Some(Permission::SessionsRead)),
+    ("POST", "/v1/sessions/{id}/analysis", Some(Permission::AnalysisWrite)),
+    ("GET", "/v1/sessions/{id}/analyses", Some(Permission::AnalysisRead)),
     ("GET", "/v1/languages", None),
 ];
 

@@ -1,6 +1,7 @@
 //! The API from outside: a server in this process, a real client, a clock that the tests move.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail at once")]
 
+mod analysis;
 mod cluster;
 mod errors;
 mod events;

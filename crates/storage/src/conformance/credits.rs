@@ -8,7 +8,7 @@ use kallglot_core::event::{Event, EventType};
 use kallglot_core::id::{OrganizationId, RequestId, SessionId};
 
 use super::example::{TENANT, answer, at, begin, begin_with_credits, change, new_session, organization};
-use crate::{CreateSession, NewSession, OrganizationUpdate, PageRequest, Storage};
+use crate::{CreatePaid, NewSession, OrganizationUpdate, PageRequest, Storage};
 
 const ORGANIZATION: OrganizationId = TENANT.organization;
 
@@ -36,7 +36,7 @@ pub async fn credits_are_granted_and_spent_in_a_ledger(storage: &impl Storage) {
     assert_eq!((granted.remaining, granted.used), (137, 0));
     assert!(granted.sequence > first.sequence, "the greater number is the newer");
 
-    let CreateSession::Created(Some(spent)) = storage.create_session(&paid(1)).await.unwrap() else { panic!("unpaid") };
+    let CreatePaid::Created(Some(spent)) = storage.create_session(&paid(1)).await.unwrap() else { panic!("unpaid") };
     assert_eq!((spent.remaining, spent.used), (136, 1));
     assert!(spent.sequence > granted.sequence);
     assert_eq!(balance(storage).await, spent);
@@ -83,12 +83,12 @@ pub async fn exactly_as_many_sessions_as_credits(storage: &impl Storage) {
         let stored = storage.session(TENANT, new.session.id).await.unwrap().is_some();
         let answered = storage.answer(TENANT, &new.idempotency.as_ref().unwrap().key, at(10)).await.unwrap().is_some();
         match outcome.unwrap() {
-            CreateSession::Created(Some(balance)) => {
+            CreatePaid::Created(Some(balance)) => {
                 made.push(new.session.id.to_string());
                 sequences.push(balance.sequence);
                 assert!(stored && answered);
             }
-            CreateSession::NoCredits(balance) => {
+            CreatePaid::NoCredits(balance) => {
                 assert_eq!((balance.remaining, balance.used), (0, i64::from(CREDITS)));
                 assert!(!stored && !answered, "nothing is left of what was not paid for");
             }
@@ -116,14 +116,14 @@ pub async fn exactly_as_many_sessions_as_credits(storage: &impl Storage) {
 
 pub async fn what_costs_nothing_is_not_in_the_ledger(storage: &impl Storage) {
     begin(storage).await;
-    assert_eq!(storage.create_session(&new_session(1)).await, Ok(CreateSession::Created(None)));
+    assert_eq!(storage.create_session(&new_session(1)).await, Ok(CreatePaid::Created(None)));
     assert_eq!(storage.ledger(ORGANIZATION, 0, 10).await.unwrap(), []);
 
     let refused = storage.create_session(&paid(2)).await.unwrap();
-    assert_eq!(refused, CreateSession::NoCredits(CreditBalance::default()));
+    assert_eq!(refused, CreatePaid::NoCredits(CreditBalance::default()));
     let dear = NewSession { credits: 3, ..new_session(3) };
     let granted = storage.grant_credits(ORGANIZATION, NonZeroU32::new(2).unwrap(), &change(10, 5)).await.unwrap();
-    assert_eq!(storage.create_session(&dear).await, Ok(CreateSession::NoCredits(granted.unwrap())));
+    assert_eq!(storage.create_session(&dear).await, Ok(CreatePaid::NoCredits(granted.unwrap())));
     let sessions = storage.sessions(TENANT, &PageRequest::newest(10)).await.unwrap();
     assert_eq!(sessions.items, [new_session(1).session]);
 }
@@ -167,7 +167,7 @@ pub async fn what_was_used_is_counted_by_month(storage: &impl Storage) {
         let mut new = paid(number);
         new.session.created_at = time.parse().unwrap();
         match storage.create_session(&new).await.unwrap() {
-            CreateSession::Created(Some(balance)) => balance,
+            CreatePaid::Created(Some(balance)) => balance,
             other => panic!("{other:?}"),
         }
     };

@@ -8,7 +8,7 @@ use kallglot_core::idempotency::IdempotencyKey;
 use super::example::{
     STRANGERS, TENANT, answer, at, begin, begin_with_credits, change, hash, key, new_session, secret,
 };
-use crate::{CreateSession, NewAnswer, NewSession, Once, PageRequest, Storage, StoredAnswer};
+use crate::{CreatePaid, NewAnswer, NewSession, Once, PageRequest, Storage, StoredAnswer};
 
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -27,8 +27,8 @@ fn named(number: u128, key: &str, at: Timestamp) -> NewSession {
     NewSession { credits: 1, idempotency: Some(answer(key, number, at)), ..new_session(number) }
 }
 
-fn is_new(outcome: CreateSession) -> bool {
-    matches!(outcome, CreateSession::Created(Some(_)))
+fn is_new(outcome: CreatePaid) -> bool {
+    matches!(outcome, CreatePaid::Created(Some(_)))
 }
 
 pub async fn the_same_request_is_done_once(storage: &impl Storage) {
@@ -41,7 +41,7 @@ pub async fn the_same_request_is_done_once(storage: &impl Storage) {
 
     let (credits, events) = (storage.credit_balance(TENANT.organization).await, storage.events(0, 100).await);
     let again = storage.create_session(&named(2, "order 17", at(20))).await.unwrap();
-    assert_eq!(again, CreateSession::Known(stored(answer)), "whatever is asked for: the caller compares fingerprints");
+    assert_eq!(again, CreatePaid::Known(stored(answer)), "whatever is asked for: the caller compares fingerprints");
     assert_eq!(storage.session(TENANT, SessionId::from_bits(2)).await.unwrap(), None);
     assert_eq!(storage.credit_balance(TENANT.organization).await, credits);
     assert_eq!(storage.events(0, 100).await, events);
@@ -53,9 +53,9 @@ pub async fn an_answer_comes_before_the_lack_of_credits(storage: &impl Storage) 
     let first = named(1, "k", at(10));
     assert!(is_new(storage.create_session(&first).await.unwrap()));
     let again = storage.create_session(&named(2, "k", at(20))).await.unwrap();
-    assert_eq!(again, CreateSession::Known(stored(first.idempotency.as_ref().unwrap())));
+    assert_eq!(again, CreatePaid::Known(stored(first.idempotency.as_ref().unwrap())));
     let refused = storage.create_session(&named(3, "new", at(20))).await.unwrap();
-    assert!(matches!(refused, CreateSession::NoCredits(_)), "{refused:?}");
+    assert!(matches!(refused, CreatePaid::NoCredits(_)), "{refused:?}");
 }
 
 pub async fn many_requests_under_one_key_make_one_session(storage: &impl Storage) {
@@ -66,7 +66,7 @@ pub async fn many_requests_under_one_key_make_one_session(storage: &impl Storage
     assert_eq!(sessions.len(), 1);
     for (new, outcome) in all.iter().zip(outcomes) {
         match outcome.unwrap() {
-            CreateSession::Known(answer) => assert_eq!(answer.request.to_bits(), sessions[0].id.to_bits()),
+            CreatePaid::Known(answer) => assert_eq!(answer.request.to_bits(), sessions[0].id.to_bits()),
             outcome => assert!(is_new(outcome) && new.session.id == sessions[0].id),
         }
     }
@@ -95,7 +95,7 @@ pub async fn an_idempotency_key_is_new_after_a_day(storage: &impl Storage) {
     let just_before = at(DAY_S).checked_sub(std::time::Duration::from_micros(1)).unwrap();
     assert_eq!(storage.answer(TENANT, key, just_before).await.unwrap(), Some(old.clone()));
     let again = storage.create_session(&named(2, "k", just_before)).await.unwrap();
-    assert_eq!(again, CreateSession::Known(old));
+    assert_eq!(again, CreatePaid::Known(old));
 
     assert_eq!(storage.answer(TENANT, key, at(DAY_S)).await.unwrap(), None);
     let second = named(3, "k", at(DAY_S));

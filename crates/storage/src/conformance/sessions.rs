@@ -11,7 +11,7 @@ use kallglot_core::session::{EndReason, Session, SessionState};
 use super::example::{
     STRANGERS, TENANT, answer, at, begin, begin_with_credits, new_session, session, session_event, turn,
 };
-use crate::{CreateSession, Cursor, EndedSession, Home, PageRequest, Storage, StorageError};
+use crate::{CreatePaid, Cursor, EndedSession, Home, PageRequest, Storage, StorageError};
 
 const SESSION: SessionId = SessionId::from_bits(1);
 
@@ -37,7 +37,7 @@ async fn settle(storage: &impl Storage, id: SessionId, at: Timestamp) -> Option<
 
 pub async fn a_session_is_kept_as_it_was_made(storage: &impl Storage) {
     begin(storage).await;
-    assert_eq!(storage.create_session(&new_session(1)).await, Ok(CreateSession::Created(None)));
+    assert_eq!(storage.create_session(&new_session(1)).await, Ok(CreatePaid::Created(None)));
     assert_eq!(storage.session(TENANT, SESSION).await.unwrap(), Some(session(1)));
     assert_eq!(storage.session_for_token_holder(SESSION).await.unwrap(), Some(session(1)));
     let again = storage.create_session(&new_session(1)).await;
@@ -195,7 +195,7 @@ pub async fn a_creation_that_fails_takes_nothing_with_it(storage: &impl Storage)
     for (index, created) in created.iter().enumerate() {
         match index {
             1 | 3 => assert!(matches!(created, Err(StorageError::Conflict { .. })), "{created:?}"),
-            _ => assert!(matches!(created, Ok(CreateSession::Created(Some(_)))), "{created:?}"),
+            _ => assert!(matches!(created, Ok(CreatePaid::Created(Some(_)))), "{created:?}"),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Ids: a prefix and 22 letters and digits ([`kallglot_core::id`]).
 
 use kallglot_core::id::{
-    ApiKeyId, AuditId, DeliveryId, EventId, OrganizationId, RequestId, SegmentId, SessionId, WebhookId,
+    AnalysisId, ApiKeyId, AuditId, ComplianceProfileId, DeliveryId, EventId, OrganizationId, RequestId, SegmentId,
+    SessionId, WebhookId,
 };
 use serde_json::{Value, json};
 
@@ -26,6 +27,14 @@ pub(crate) fn session() -> Value {
 
 pub(crate) fn segment() -> Value {
     described(id(SegmentId::PREFIX), "The id of the utterance: the same in its partial and its final text.")
+}
+
+pub(crate) fn analysis() -> Value {
+    described(id(AnalysisId::PREFIX), "The analysis's id.")
+}
+
+pub(crate) fn compliance_profile() -> Value {
+    described(id(ComplianceProfileId::PREFIX), "The compliance profile's id.")
 }
 
 pub(crate) fn api_key() -> Value {

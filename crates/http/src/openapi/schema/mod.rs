@@ -4,6 +4,7 @@
 //! schema names every field; it leaves room for fields that come later, as clients should.
 
 pub(super) mod account;
+pub(super) mod analysis;
 pub(super) mod api_key;
 pub(super) mod audit;
 pub(super) mod error;
@@ -27,6 +28,7 @@ pub(super) fn all(edition: Edition) -> Vec<(String, Node)> {
         session::schemas(edition),
         transcript::schemas(),
         quality::schemas(),
+        analysis::schemas(),
         account::schemas(),
         api_key::schemas(),
         audit::schemas(),

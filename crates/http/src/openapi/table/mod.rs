@@ -1,6 +1,7 @@
 //! The table of operations, by subject. Each row says everything about a route but its handler.
 
 pub(super) mod account;
+pub(super) mod analysis;
 pub(super) mod api_keys;
 pub(super) mod events;
 pub(super) mod requests;
@@ -32,6 +33,8 @@ const LIMIT: Parameter = query(
 );
 
 const SESSION: Parameter = path("id", "The session's id.", session_id);
+const ANALYSIS: Parameter = path("id", "The analysis's id.", analysis_id);
+const COMPLIANCE_PROFILE: Parameter = path("id", "The compliance profile's id.", compliance_profile_id);
 const API_KEY: Parameter = path("id", "The API key's id.", api_key_id);
 
 /// The schema of an id that the parameter describes itself.
@@ -44,6 +47,14 @@ fn undescribed(mut id: Value) -> Value {
 
 fn session_id(_: Edition) -> Value {
     undescribed(ids::session())
+}
+
+fn analysis_id(_: Edition) -> Value {
+    undescribed(ids::analysis())
+}
+
+fn compliance_profile_id(_: Edition) -> Value {
+    undescribed(ids::compliance_profile())
 }
 
 fn api_key_id(_: Edition) -> Value {

@@ -1,7 +1,7 @@
 //! That the server's answers are as the document says: status, body, headers; and that no field is in them which it does not name.
 
 use kallglot_core::permission::Permission;
-use kallglot_core::session::Environment;
+use kallglot_core::session::{Environment, Speaker};
 use kallglot_testkit::TestServer;
 use kallglot_testkit::client::{Body, Client};
 use serde_json::{Value, json};
@@ -190,6 +190,30 @@ async fn tour(edition: &'static str) {
         api.get("getTranscript", &[id], query).await;
     }
     api.get("getSessionQuality", &[id], "").await;
+
+    assert_eq!(api.post("createAnalysis", &[id], json!({})).await["error"]["code"], "transcript_not_available");
+    crate::analysis::say(&server, id, Speaker::Agent, "en", "Good morning, this call is recorded.").await;
+    crate::analysis::say(&server, id, Speaker::Customer, "fi", "Huomenta.").await;
+    let profile = api.post("createComplianceProfile", &[], api.examples("createComplianceProfile").remove(0)).await;
+    let profile = text(&profile["id"]);
+    for example in api.examples("updateComplianceProfile") {
+        api.post("updateComplianceProfile", &[profile], example).await;
+    }
+    api.get("getComplianceProfile", &[profile], "").await;
+    api.get("listComplianceProfiles", &[], "?limit=1").await;
+    let mut made = Vec::new();
+    for example in api.examples("createAnalysis").into_iter().chain([json!({ "profile": profile })]) {
+        made.push(api.post("createAnalysis", &[id], example).await);
+    }
+    for analysis in made {
+        crate::analysis::over(&server.client_that_may(&organization, Permission::ALL).await, text(&analysis["id"]))
+            .await;
+        assert_eq!(api.get("getAnalysis", &[text(&analysis["id"])], "").await["status"], "completed");
+    }
+    api.get("listAnalyses", &[id], "?limit=2").await;
+    api.send("deleteComplianceProfile", &[profile], "", &[], None).await;
+    api.send("deleteComplianceProfile", &[profile], "", &[], None).await;
+    api.get("getAnalysis", &["anl_0000000000000000000000"], "").await;
     api.post("endSession", &[id], json!({ "reason": "customer_hangup" })).await;
     api.get("getSession", &[id], "").await;
     api.get("streamSessionEvents", &[id], "").await;
