@@ -325,7 +325,8 @@ impl Client {
     /// No answer or a refusal.
     pub async fn delete_compliance_profile(&self, id: &str) -> Result<(), ClientError> {
         let path = format!("/v1/compliance_profiles/{id}");
-        self.request("DELETE", &path, &[], Body::Empty).await?.success().map(|_| ())
+        self.request("DELETE", &path, &[], Body::Empty).await?.success()?;
+        Ok(())
     }
 
     /// What the server can translate, as it says it.

@@ -210,7 +210,7 @@ async fn a_call_is_judged_by_a_profile() {
     let api = server.test_client().await;
     let id = a_call(&server, &api).await;
     let rules = json!([
-        { "id": "recorded", "kind": "must_say", "by": "agent", "phrases": ["call is being recorded"], "within_first_seconds": 10 },
+        { "id": "recorded", "kind": "must_say", "by": "agent", "phrases": ["the call is recorded", "this call is recorded"], "within_first_seconds": 10 },
         { "id": "calm", "kind": "must_not_say", "by": "customer", "phrases": ["I am angry"], "severity": "high" },
     ]);
     let profile = api.create_compliance_profile("Hotel", rules.clone()).await.unwrap();

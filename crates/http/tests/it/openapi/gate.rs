@@ -1,7 +1,7 @@
 //! That every operation lets in whom the document says, and nobody else.
 
 use kallglot_core::permission::Permission;
-use kallglot_core::session::Environment;
+use kallglot_core::session::{Environment, Speaker};
 use kallglot_testkit::client::{Answer, Body, Client};
 use kallglot_testkit::{Organization, TestServer};
 use serde_json::json;
@@ -42,7 +42,21 @@ async fn path_of(operation: &Operation, server: &TestServer, owner: &Organizatio
             let page = api.get("/v1/events?limit=1").await.unwrap().json();
             page["data"][0]["id"].as_str().unwrap().to_owned()
         }
-        path if path.starts_with("/v1/sessions/{id}") => created(api.post("/v1/sessions", new_session).await.unwrap()),
+        path if path.starts_with("/v1/sessions/{id}") => {
+            let id = created(api.post("/v1/sessions", new_session).await.unwrap());
+            crate::analysis::say(server, &id, Speaker::Agent, "en", "Good morning.").await;
+            id
+        }
+        "/v1/analyses/{id}" => {
+            let id = created(api.post("/v1/sessions", new_session).await.unwrap());
+            crate::analysis::say(server, &id, Speaker::Agent, "en", "Good morning.").await;
+            api.analyse(&id, &[], None).await.unwrap().id
+        }
+        path if path.starts_with("/v1/compliance_profiles/{id}") => {
+            let rules = json!([{ "id": "greeting", "kind": "must_say", "phrases": ["good morning"] }]);
+            let profile = api.create_compliance_profile(&format!("For {}", operation.id()), rules).await.unwrap();
+            profile["id"].as_str().unwrap().to_owned()
+        }
         path if path.starts_with("/v1/api_keys/{id}") => {
             let with_little = json!({ "permissions": ["api_keys:manage"] });
             created(api.post("/v1/api_keys", with_little).await.unwrap())
@@ -150,9 +164,16 @@ async fn what_belongs_to_the_other_environment_is_told_apart() {
         .await;
     let test = server.client_with(&secret);
     for operation in operations(&document).iter().filter(|operation| operation.needs_key()) {
-        let owned = ["/v1/sessions/{id}", "/v1/api_keys/{id}", "/v1/events/{id}", "/v1/webhooks/{id}"]
-            .iter()
-            .any(|owned| operation.path.starts_with(owned));
+        let owned = [
+            "/v1/sessions/{id}",
+            "/v1/api_keys/{id}",
+            "/v1/events/{id}",
+            "/v1/webhooks/{id}",
+            "/v1/analyses/{id}",
+            "/v1/compliance_profiles/{id}",
+        ]
+        .iter()
+        .any(|owned| operation.path.starts_with(owned));
         if !owned {
             continue;
         }
