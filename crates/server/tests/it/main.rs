@@ -14,3 +14,4 @@ mod shutdown;
 mod start;
 mod traces;
 mod transfer;
+mod webhooks;

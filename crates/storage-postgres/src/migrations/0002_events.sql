@@ -7,3 +7,5 @@ ALTER TABLE outbox ALTER COLUMN organization_id TYPE TEXT COLLATE "C", ALTER COL
   ALTER COLUMN id TYPE TEXT COLLATE "C";
 CREATE INDEX outbox_by_session ON outbox (session_id, session_sequence) WHERE session_id IS NOT NULL;
 CREATE INDEX outbox_by_tenant ON outbox (organization_id, environment, id);
+-- What is said is most of all events: who looks for it finds it among all others.
+CREATE INDEX outbox_by_type ON outbox (organization_id, environment, type, id) WHERE type <> 'transcript.segment';
