@@ -1,5 +1,6 @@
-//! A fake clock and a fake random source.
+//! A fake clock, a fake random source, and a resolver that knows no name.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use jiff::SignedDuration;
 use kallglot_core::Timestamp;
 use kallglot_core::clock::Clock;
 use kallglot_core::random::RandomSource;
+use kallglot_webhooks::Resolver;
 use tokio::sync::watch;
 
 /// A clock that stands still until it is moved.
@@ -60,5 +62,15 @@ impl RandomSource for FakeRandom {
             n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             chunk.copy_from_slice(&(n ^ (n >> 31)).to_le_bytes()[..chunk.len()]);
         }
+    }
+}
+
+/// Names lead nowhere: no test asks a network for them.
+pub(crate) struct NoNames;
+
+#[async_trait]
+impl Resolver for NoNames {
+    async fn resolve(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
+        Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{name} is not resolved in tests")))
     }
 }

@@ -32,14 +32,14 @@ use kallglot_engine::scripted::{self, Script};
 use kallglot_engine::{Engine, Summarizer};
 use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
 use kallglot_storage::Storage;
-use kallglot_webhooks::{ConnectConfig, ProxyAddress, Resolver, SystemResolver, WorkerConfig};
+use kallglot_webhooks::{ConnectConfig, ProxyAddress, Resolver, WorkerConfig};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backing::Backing;
-use crate::fakes::{FakeClock, FakeRandom};
+use crate::fakes::{FakeClock, FakeRandom, NoNames};
 use crate::soon;
 
 /// How a server under test differs from the usual one.
@@ -71,7 +71,7 @@ impl Default for ServerBuilder {
                 allow_networks: vec!["127.0.0.0/8".parse().expect("a network")],
                 allow_http_in_test: true,
             },
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(NoNames),
             proxy: None,
             roots: Vec::new(),
             delivering: WorkerConfig::default(),
@@ -124,7 +124,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Where the names of webhooks' receivers are resolved.
+    /// Where the names of webhooks' receivers are resolved; nowhere unless said otherwise.
     #[must_use]
     pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = resolver;

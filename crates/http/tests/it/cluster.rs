@@ -8,7 +8,7 @@ use kallglot_core::api_key::{Pepper, Peppers};
 use kallglot_core::permission::Permission;
 use kallglot_core::session::{Environment, Mode, Speaker, Tenant};
 use kallglot_testkit::backing::{Cables, Servers};
-use kallglot_testkit::client::{Body, Client, NewSession, ServerMessage, Session, Stream, TokenPlacement};
+use kallglot_testkit::client::{Body, Client, EventStream, NewSession, ServerMessage, Session, Stream, TokenPlacement};
 use kallglot_testkit::{Call, FakeClock, ServerBuilder, TestServer, next_matching, soon};
 
 use crate::limits::{at_once, new_session, outcome, with_limits};
@@ -187,6 +187,39 @@ async fn a_revoked_key_is_refused_everywhere_also_without_the_message() {
         }
     }
     nodes.cables[2].redis.mend().await;
+    nodes.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_watched_at_any_node_and_the_watcher_goes_on_at_another() {
+    let nodes = Nodes::start(2).await;
+    let organization = nodes.nodes[0].organization().await;
+    let (key, secret) = nodes.nodes[0].key_with(&organization, Environment::Live, |_| {}).await;
+    let [first, second] = <[Client; 2]>::try_from(nodes.clients(&secret)).unwrap();
+    let new = NewSession::new(Mode::BidirectionalTranslation, "en", "es");
+    let session = first.create_session(&new).await.unwrap();
+    let next = async |stream: &mut EventStream| soon("an event", stream.next()).await.unwrap();
+    let mut stream = second.session_events(&session.id, None).await.unwrap().unwrap();
+    let created = next(&mut stream).await.unwrap();
+    assert_eq!((created.id.as_deref(), created.event.as_str()), (Some("1"), "session.created"));
+    // Its audio and its end come in at the other node.
+    let mut call = Call { stream: join_at(&nodes.nodes[0], &session, None).await, session };
+    call.play(Speaker::Customer, &[0xff; 160]).await;
+    let started = next(&mut stream).await.unwrap();
+    assert_eq!(started.event, "session.started");
+    drop(stream);
+    let mut stream = first.session_events(&call.session.id, started.id.as_deref()).await.unwrap().unwrap();
+    second.end_session(&call.session.id, None).await.unwrap();
+    assert_eq!(next(&mut stream).await.unwrap().event, "session.ended");
+    assert_eq!(next(&mut stream).await, None);
+
+    // A key that is revoked at one node is not let watch on at another.
+    let session = first.create_session(&new).await.unwrap();
+    let mut stream = second.session_events(&session.id, Some("1")).await.unwrap().unwrap();
+    let admin = nodes.nodes[0].client_that_may(&organization, &[Permission::ApiKeysManage]).await;
+    let revoked = admin.post(&format!("/v1/api_keys/{key}/revoke"), serde_json::json!({})).await.unwrap();
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    assert_eq!(next(&mut stream).await, None, "it has ended");
     nodes.finish().await;
 }
 
