@@ -13,6 +13,7 @@ pub mod keys;
 pub mod leases;
 pub mod live;
 pub mod node;
+pub mod recordings;
 pub mod request_log;
 pub mod seal;
 pub mod sessions;

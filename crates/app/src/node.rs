@@ -213,6 +213,7 @@ impl App {
             match change {
                 GateChange::CloseStreams(key) => self.hub.close_streams_of(*key).await,
                 GateChange::EndSession(id, reason) => self.hub.end_if_live(*id, *reason),
+                GateChange::Record(id, mode) => self.record_as_asked(*id, *mode).await,
                 GateChange::Key(_) | GateChange::Organization(_) => {}
             }
         }

@@ -9,6 +9,7 @@ use kallglot_core::id::{EventId, RequestId, SessionId};
 use kallglot_core::language::LanguageTag;
 use kallglot_core::plan::Limits;
 use kallglot_core::random::RandomSource;
+use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{EndReason, Environment, Mode, Session, SessionState, Tenant};
 use kallglot_core::vocabulary::Vocabulary;
 use kallglot_storage::{CreatePaid as Stored, NewSession, StorageError};
@@ -30,8 +31,8 @@ pub struct CreateSession {
     pub target_language: Option<LanguageTag>,
     /// The voice asked for.
     pub voice: Option<String>,
-    /// Whether it is to be recorded.
-    pub recording: bool,
+    /// Whether it is to be recorded; none for as its organization does.
+    pub recording: Option<bool>,
     /// Whether a carrier is asked for, and how it is named in the request.
     pub routing: Option<&'static str>,
     /// What the recognizers should expect.
@@ -90,7 +91,8 @@ impl App {
         token_lifetime_s: u32,
         render: impl Fn(&Session, &StreamToken) -> Vec<u8>,
     ) -> Result<Created, Error> {
-        possible(&asked)?;
+        let recording = asked.recording.unwrap_or(caller.organization.recording);
+        self.possible(&asked, recording)?;
         let now = self.clock.now();
         let id = SessionId::new(now, self.random.as_ref());
         let tenant = caller.key.tenant();
@@ -104,6 +106,7 @@ impl App {
             target_language: asked.target_language,
             voice: asked.voice,
             vocabulary: asked.vocabulary,
+            recording: if recording { RecordingMode::On } else { RecordingMode::Off },
             metadata: asked.metadata,
             created_at: now,
             last_activity_at: now,
@@ -184,39 +187,41 @@ impl App {
     }
 }
 
-/// Refuses what this server can't do.
-fn possible(asked: &CreateSession) -> Result<(), Error> {
-    match asked.mode {
-        Mode::BidirectionalTranslation | Mode::AssistiveTranslation => {}
-        Mode::AiAgent | Mode::HelpChatVoice => {
+impl App {
+    /// Refuses what this server can't do.
+    fn possible(&self, asked: &CreateSession, recording: bool) -> Result<(), Error> {
+        match asked.mode {
+            Mode::BidirectionalTranslation | Mode::AssistiveTranslation => {}
+            Mode::AiAgent | Mode::HelpChatVoice => {
+                return Err(Error::invalid(
+                    "mode",
+                    format!(
+                        "`{}` is not available on this server yet. Use `bidirectional_translation` or `assistive_translation`.",
+                        asked.mode
+                    ),
+                ));
+            }
+        }
+        if let (Some(source), Some(target)) = (&asked.source_language, &asked.target_language)
+            && source.primary() == target.primary()
+        {
             return Err(Error::invalid(
-                "mode",
-                format!(
-                    "`{}` is not available on this server yet. Use `bidirectional_translation` or `assistive_translation`.",
-                    asked.mode
-                ),
+                "target_language",
+                "Both parties speak the same language; there is nothing to translate. Name two different languages.",
             ));
         }
+        if let Some(param) = asked.routing {
+            return Err(Error::invalid(
+                param,
+                "No carrier is connected to this organization, so the call can't be routed. Leave `routing` out for a WebSocket-only session.",
+            ));
+        }
+        if recording && !self.recordings.are_possible() {
+            return Err(Error::invalid(
+                "recording.enabled",
+                "This server has no place for recordings that all its nodes can reach. Set `recording.enabled` to false, or ask the operator to set `recordings_url`.",
+            ));
+        }
+        Ok(())
     }
-    if let (Some(source), Some(target)) = (&asked.source_language, &asked.target_language)
-        && source.primary() == target.primary()
-    {
-        return Err(Error::invalid(
-            "target_language",
-            "Both parties speak the same language; there is nothing to translate. Name two different languages.",
-        ));
-    }
-    if let Some(param) = asked.routing {
-        return Err(Error::invalid(
-            param,
-            "No carrier is connected to this organization, so the call can't be routed. Leave `routing` out for a WebSocket-only session.",
-        ));
-    }
-    if asked.recording {
-        return Err(Error::invalid(
-            "recording.enabled",
-            "Recording is not available on this server yet. Leave it out or set it to false.",
-        ));
-    }
-    Ok(())
 }

@@ -24,6 +24,7 @@ use crate::gate::Suspects;
 use crate::gate::cache::KeyCache;
 use crate::live::{Hub, Spool};
 use crate::node::ThisNode;
+use crate::recordings::Recordings;
 use crate::request_log::RequestLog;
 use crate::seal::Seal;
 use crate::webhooks::Webhooks;
@@ -81,6 +82,8 @@ pub struct App {
     pub hub: Hub,
     /// What is said while the database is away.
     pub spool: Spool,
+    /// What this node has to do with recordings.
+    pub recordings: Arc<Recordings>,
     /// Which process this is.
     pub node: ThisNode,
     /// What webhooks need.
@@ -121,6 +124,8 @@ pub struct Parts {
     pub hub: Hub,
     /// See [`App::spool`].
     pub spool: Spool,
+    /// See [`App::recordings`].
+    pub recordings: Arc<Recordings>,
     /// See [`App::node`].
     pub node: ThisNode,
     /// See [`App::webhooks`].
@@ -177,6 +182,7 @@ impl App {
             engines,
             hub,
             spool,
+            recordings,
             node,
             webhooks,
             analyses,
@@ -197,6 +203,7 @@ impl App {
             engines,
             hub,
             spool,
+            recordings,
             node,
             webhooks,
             feed: Arc::default(),

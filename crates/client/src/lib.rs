@@ -22,7 +22,8 @@ pub use rest::{Answer, Body, Client, TranscriptFormat};
 pub use secret::Secret;
 pub use stream::{AudioFrame, Close, Stream, StreamReceiver, StreamSender, TokenPlacement};
 pub use types::{
-    Analysis, EndedSession, Expectation, NewSession, Session, SessionStream, Transcript, TranscriptMetadata, Turn,
+    Analysis, EndedSession, Expectation, NewSession, Recording, Session, SessionStream, Transcript, TranscriptMetadata,
+    Turn,
 };
 pub use webhooks::{NewWebhook, Webhook, WebhookDelivery};
 

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::error::{ApiError, ClientError};
 use crate::secret::Secret;
-use crate::types::{Analysis, EndedSession, NewSession, Session, Transcript};
+use crate::types::{Analysis, EndedSession, Items, NewSession, Recording, Session, Transcript};
 
 /// Longest wait for an answer, connecting included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -278,6 +278,52 @@ impl Client {
     pub async fn transcript_text(&self, id: &str, format: TranscriptFormat) -> Result<String, ClientError> {
         let answer = self.get(&format!("/v1/sessions/{id}/transcript?format={}", format.as_str())).await?;
         Ok(answer.success()?.text())
+    }
+
+    /// The recordings of a session: none before its end.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or an answer that is no list of recordings.
+    pub async fn recordings_of(&self, session: &str) -> Result<Vec<Recording>, ClientError> {
+        let list: Items<Recording> = self.get(&format!("/v1/sessions/{session}/recordings")).await?.typed()?;
+        Ok(list.data)
+    }
+
+    /// A recording.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or an answer that is no recording.
+    pub async fn recording(&self, id: &str) -> Result<Recording, ClientError> {
+        self.get(&format!("/v1/recordings/{id}")).await?.typed()
+    }
+
+    /// A recording's audio, all of it in memory: for short ones. `query` is such as `format=wav&layout=stereo`, or empty.
+    ///
+    /// # Errors
+    /// No answer or a refusal.
+    pub async fn recording_audio(&self, id: &str, query: &str) -> Result<Vec<u8>, ClientError> {
+        let mark = if query.is_empty() { "" } else { "?" };
+        Ok(self.get(&format!("/v1/recordings/{id}/audio{mark}{query}")).await?.success()?.body)
+    }
+
+    /// Deletes a recording.
+    ///
+    /// # Errors
+    /// No answer or a refusal.
+    pub async fn delete_recording(&self, id: &str) -> Result<(), ClientError> {
+        self.request("DELETE", &format!("/v1/recordings/{id}"), &[], Body::Empty).await?.success()?;
+        Ok(())
+    }
+
+    /// Pauses a session's recording (`true`) or lets it go on.
+    ///
+    /// # Errors
+    /// No answer or a refusal.
+    pub async fn pause_recording(&self, session: &str, pause: bool) -> Result<(), ClientError> {
+        let what = if pause { "pause" } else { "resume" };
+        let path = format!("/v1/sessions/{session}/recording/{what}");
+        self.request("POST", &path, &[], Body::Empty).await?.success()?;
+        Ok(())
     }
 
     /// How well a session went, as the server measured it: lags and counts.

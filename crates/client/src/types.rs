@@ -68,6 +68,57 @@ impl NewSession {
     }
 }
 
+impl NewSession {
+    /// The same, recorded or not.
+    #[must_use]
+    pub fn recorded(mut self, enabled: bool) -> Self {
+        self.other.insert("recording".into(), serde_json::json!({ "enabled": enabled }));
+        self
+    }
+}
+
+/// A recording as the server shows it. Times are RFC 3339 texts.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Recording {
+    /// `rec_…`.
+    pub id: String,
+    /// Of which session.
+    pub session_id: String,
+    /// `mixed`, `customer` or `agent`.
+    pub channel: String,
+    /// `processing`, `ready` or `failed`.
+    pub status: String,
+    /// Why it could not be made.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// In seconds, once it is ready.
+    #[serde(default)]
+    pub duration: Option<f64>,
+    /// Whether audio is missing, or may be.
+    #[serde(default)]
+    pub incomplete: bool,
+    /// How much is known to be missing.
+    #[serde(default)]
+    pub dropped_ms: u64,
+    /// The form that `download_url` gives.
+    pub format: String,
+    /// Its length in that form. Bytes.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// Where its audio is, from the server's root.
+    pub download_url: String,
+    /// When its session ended.
+    pub created_at: String,
+    /// Until when it is kept.
+    pub expires_at: String,
+}
+
+/// A list of which only the items count.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Items<T> {
+    pub(crate) data: Vec<T>,
+}
+
 /// A session as the server shows it. Times are RFC 3339 texts.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Session {

@@ -74,6 +74,8 @@ named! {
         WebhookDisabled = "webhook.disabled",
         /// A webhook endpoint was deleted.
         WebhookDeleted = "webhook.deleted",
+        /// A recording was deleted.
+        RecordingDeleted = "recording.deleted",
     }
 }
 
@@ -88,7 +90,7 @@ pub struct AuditEntry {
     pub environment: Option<Environment>,
     /// What was done.
     pub action: AuditAction,
-    /// The id of what it was done to: an organization's, a key's or a webhook endpoint's.
+    /// The id of what it was done to: an organization's, a key's, a webhook endpoint's or a recording's.
     pub object: String,
     /// What changed: the property's name with its value before and after, as people read them; empty before for what is new. Never a secret.
     pub changes: BTreeMap<String, (String, String)>,

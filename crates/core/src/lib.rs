@@ -23,6 +23,7 @@ pub mod organization;
 pub mod permission;
 pub mod plan;
 pub mod random;
+pub mod recording;
 pub mod redact;
 pub mod request_record;
 pub mod session;

@@ -31,6 +31,10 @@ pub struct Organization {
     pub leak_policy: LeakPolicy,
     /// When a spend brings its credits down to this many or fewer, `credits.low` is raised, once per crossing.
     pub low_credits_threshold: u32,
+    /// Whether sessions are recorded whose creation does not say.
+    pub recording: bool,
+    /// For how many days recordings are kept, 1 to [`crate::recording::KEPT_DAYS_MAX`]; those that are there keep what they had.
+    pub recordings_kept_days: u32,
     /// When it was made.
     pub created_at: Timestamp,
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::id::{ApiKeyId, OrganizationId, SegmentId, SessionId};
 use crate::language::LanguageTag;
+use crate::recording::RecordingMode;
 use crate::vocabulary::Vocabulary;
 
 macro_rules! named {
@@ -158,6 +159,8 @@ pub struct Session {
     pub voice: Option<String>,
     /// What the recognizers should expect, on top of the organization's.
     pub vocabulary: Vocabulary,
+    /// Whether it is recorded.
+    pub recording: RecordingMode,
     /// The client's own pairs.
     pub metadata: BTreeMap<String, String>,
     /// When it was made.

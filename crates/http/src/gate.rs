@@ -57,6 +57,10 @@ requirements! {
     AnalysisRead Some(Permission::AnalysisRead);
     /// `analysis:write`.
     AnalysisWrite Some(Permission::AnalysisWrite);
+    /// `recordings:read`.
+    RecordingsRead Some(Permission::RecordingsRead);
+    /// `recordings:delete`.
+    RecordingsDelete Some(Permission::RecordingsDelete);
     /// `api_keys:manage`.
     ApiKeysManage Some(Permission::ApiKeysManage);
 }

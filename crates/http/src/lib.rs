@@ -8,6 +8,7 @@ mod api_keys;
 mod audit;
 mod body;
 mod compliance_profiles;
+mod byte_range;
 mod context;
 mod delivery_metrics;
 mod docs;
@@ -27,6 +28,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod quality;
+mod recordings;
 mod requests;
 mod serve;
 mod sessions;
@@ -127,6 +129,13 @@ fn handler(route: Route) -> MethodRouter<HttpState> {
         Route::GetComplianceProfile => on(method, compliance_profiles::get),
         Route::UpdateComplianceProfile => on(method, compliance_profiles::update),
         Route::DeleteComplianceProfile => on(method, compliance_profiles::delete),
+        Route::ListSessionRecordings => on(method, recordings::of_session),
+        Route::PauseRecording => on(method, recordings::pause),
+        Route::ResumeRecording => on(method, recordings::resume),
+        Route::ListRecordings => on(method, recordings::list),
+        Route::GetRecording => on(method, recordings::get),
+        Route::GetRecordingAudio => on(method, recordings::audio),
+        Route::DeleteRecording => on(method, recordings::delete),
         Route::WhoAmI => on(method, whoami::get),
         Route::ListLanguages => on(method, languages::list),
         Route::CreateApiKey => on(method, api_keys::create),

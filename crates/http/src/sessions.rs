@@ -14,6 +14,7 @@ use kallglot_core::edition::{Edition, ProviderField};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::SessionId;
 use kallglot_core::permission::Permission;
+use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{EndReason, Mode, Session, SessionState};
 use kallglot_core::vocabulary::{Expectation, Vocabulary};
 use serde::Serialize;
@@ -58,9 +59,17 @@ struct StreamBody {
     expires_at: Option<String>,
 }
 
+/// Whether a session is recorded.
 #[derive(Serialize)]
-struct RecordingBody {
+pub(crate) struct RecordingBody {
     enabled: bool,
+    paused: bool,
+}
+
+impl RecordingBody {
+    pub(crate) fn of(mode: RecordingMode) -> Self {
+        Self { enabled: mode != RecordingMode::Off, paused: mode == RecordingMode::Paused }
+    }
 }
 
 #[derive(Serialize)]
@@ -101,7 +110,7 @@ fn session_body(app: &App, session: &Session, token: Option<&StreamToken>) -> Se
         provider: None,
         phone_number: None,
         stream,
-        recording: RecordingBody { enabled: false },
+        recording: RecordingBody::of(session.recording),
         metadata: session.metadata.clone(),
         created_at: time(session.created_at),
         started_at: session.state.started_at().map(time),
@@ -298,9 +307,9 @@ pub(crate) fn read_create(mut fields: Fields, edition: Edition) -> Result<Create
         let message = format!("There is no agent `{}`.", agent.chars().take(60).collect::<String>());
         return Err(Problem { param: Some("agent_id".into()), ..Problem::with(ErrorCode::AgentNotFound, message) });
     }
-    let mut recording = false;
+    let mut recording = None;
     if let Some(mut asked) = fields.object("recording")? {
-        recording = asked.flag("enabled")?.unwrap_or(false);
+        recording = asked.flag("enabled")?;
         asked.finish()?;
     }
     let vocabulary = read_vocabulary(&mut fields)?;

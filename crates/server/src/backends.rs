@@ -1,7 +1,7 @@
 //! The database and the counters, as the settings say: SQLite and memory for a server that runs alone, PostgreSQL and Redis for several
 //! nodes. The only place that names them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -10,6 +10,8 @@ use kallglot_cluster::fallback::Fallback;
 use kallglot_cluster::memory::Memory;
 use kallglot_cluster_redis::{RedisCluster, RedisConfig};
 use kallglot_core::api_key::Peppers;
+use kallglot_core::id::NodeId;
+use kallglot_objects::{Folder, Objects};
 use kallglot_storage::{Storage, StorageError};
 use kallglot_storage_postgres::PostgresStorage;
 use kallglot_storage_sqlite::SqliteStorage;
@@ -41,6 +43,18 @@ pub(crate) async fn sqlite(data_dir: &Path) -> Result<SqliteStorage, StartError>
     let opened = tokio::task::spawn_blocking(move || SqliteStorage::open(&folder)).await;
     let lost = |_| StorageError::Internal { cause: "opening the database failed".into() };
     Ok(opened.map_err(lost)??)
+}
+
+/// Where recordings are kept, as `recordings_url` says; none where a cluster's nodes have no place that all of them reach.
+pub(crate) fn objects(config: &Config, data_dir: &Path, node: NodeId) -> Result<Option<Arc<dyn Objects>>, StartError> {
+    let url = config.recordings.url.as_str();
+    let path = match url.strip_prefix("file://") {
+        Some(path) => PathBuf::from(path),
+        None if url.is_empty() && config.is_shared() => return Ok(None),
+        None => data_dir.join("recordings").join("objects"),
+    };
+    let folder = Folder::open(&path, &node.to_string()).map_err(|source| StartError::Folder { path, source })?;
+    Ok(Some(Arc::new(folder)))
 }
 
 /// What nodes share that is not in the database. `nodes` says how many there are, for when each has to count its share.

@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     pub(crate) traces: TraceConfig,
     pub(crate) session: SessionConfig,
+    pub(crate) recordings: RecordingsConfig,
     pub(crate) stream: StreamSettings,
     pub(crate) webhooks: WebhookSettings,
     pub(crate) engine: Vec<EngineConfig>,
@@ -91,6 +92,18 @@ pub(crate) struct TraceConfig {
 pub(crate) struct SessionConfig {
     pub(crate) idle_s: u32,
     pub(crate) stream_token_s: u32,
+}
+
+/// Where recordings are kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordingsConfig {
+    pub(crate) url: String,
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: Hidden,
+    pub(crate) path_style: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -11,6 +11,7 @@ use kallglot_core::edition::Edition;
 use kallglot_core::id::OrganizationId;
 use kallglot_core::organization::{LOW_CREDITS_THRESHOLD, LeakPolicy, Organization};
 use kallglot_core::plan::{LimitOverrides, Plan};
+use kallglot_core::recording::{KEPT_DAYS, KEPT_DAYS_MAX};
 use kallglot_core::vocabulary::Vocabulary;
 use kallglot_storage::OrganizationUpdate;
 use serde_json::Value;
@@ -76,6 +77,13 @@ enum OrgCommand {
     #[command(after_help = "Example:
   kallglot org set-low-credits ORG 500")]
     SetLowCredits(SetLowCredits),
+    /// Set whether sessions are recorded that don't say, and how long recordings are kept
+    ///
+    /// Recordings that are there keep the time that they had.
+    #[command(after_help = "Examples:
+  kallglot org set-recording ORG --record true
+  kallglot org set-recording ORG --keep-days 90")]
+    SetRecording(SetRecording),
     /// Set what the recognizers should expect in one language, in every session
     ///
     /// The files have one phrase or word a line; empty lines and lines that start with # are passed over. What was set for
@@ -122,6 +130,12 @@ struct Create {
     /// When so many credits or fewer are left, the event credits.low is raised, once per crossing
     #[arg(long, value_name = "N", default_value_t = LOW_CREDITS_THRESHOLD)]
     low_credits: u32,
+    /// Record sessions whose creation does not say whether they are recorded
+    #[arg(long)]
+    record: bool,
+    /// For how many days recordings are kept
+    #[arg(long, value_name = "DAYS", default_value_t = KEPT_DAYS, value_parser = kept_days())]
+    keep_recordings_days: u32,
     // Last: its heading holds for all that comes after it.
     #[command(flatten)]
     limits: LimitArgs,
@@ -137,6 +151,24 @@ struct SetPlan {
     plan: Plan,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true, args = ["record", "keep_days"])]
+struct SetRecording {
+    /// The organization's id
+    #[arg(value_name = "ORG")]
+    organization: OrganizationId,
+    /// Whether sessions are recorded whose creation does not say
+    #[arg(long, value_name = "BOOL")]
+    record: Option<bool>,
+    /// For how many days recordings are kept
+    #[arg(long, value_name = "DAYS", value_parser = kept_days())]
+    keep_days: Option<u32>,
+}
+
+fn kept_days() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(KEPT_DAYS_MAX))
 }
 
 #[derive(Debug, Args)]
@@ -267,6 +299,10 @@ pub(crate) async fn run(args: OrgArgs, context: &mut Context<'_>) -> Result<(), 
             let low_credits_threshold = Some(args.credits);
             (args.organization, OrganizationUpdate { low_credits_threshold, ..none() }, "Threshold set")
         }
+        OrgCommand::SetRecording(args) => {
+            let (recording, recordings_kept_days) = (args.record, args.keep_days);
+            (args.organization, OrganizationUpdate { recording, recordings_kept_days, ..none() }, "Recording set")
+        }
         OrgCommand::SetEngine(args) => {
             (args.organization, OrganizationUpdate { engine: Some(args.engine), ..none() }, "Engine set")
         }
@@ -305,6 +341,8 @@ async fn create(args: Create, context: &mut Context<'_>) -> Result<(), CommandEr
         vocabulary: Vocabulary::default(),
         leak_policy: args.leak_policy,
         low_credits_threshold: args.low_credits,
+        recording: args.record,
+        recordings_kept_days: args.keep_recordings_days,
         created_at: now,
     };
     context.storage.create_organization(&organization, args.credits, &context.change()).await?;

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::node::ThisNode;
+use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
@@ -124,6 +125,7 @@ impl Running {
         if tokio::time::timeout(self.shutdown_max, self.tasks.wait()).await.is_err() {
             tracing::warn!("the shutdown took too long; what was left is cut off");
         }
+        self.app.stop_recording().await;
         if let Err(error) = self.app.leave().await {
             tracing::warn!(%error, "the other nodes were not told that this one stops; they will notice");
         }
@@ -211,6 +213,11 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
     let node = this_node(config, address, NodeId::new(clock.now(), random.as_ref()), nodes)?;
     let folder = data_dir.join("spool");
     let spool = Spool::open(&folder).map_err(|source| StartError::Folder { path: folder, source })?;
+    let objects = backends::objects(config, data_dir, node.id)?;
+    let folder = data_dir.join("recordings");
+    let recordings =
+        Recordings::open(&folder, objects).map_err(|source| StartError::Folder { path: folder, source })?;
+    let recordings = Arc::new(recordings);
     let live = LiveDependencies {
         storage: Arc::clone(&storage),
         cluster: Arc::clone(&cluster),
@@ -218,6 +225,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         random: random.clone(),
         engines: engines.clone(),
         spool: spool.clone(),
+        recordings: Arc::clone(&recordings),
         node: node.id,
     };
     let app = Arc::new(App::new(Parts {
@@ -238,6 +246,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         engines,
         hub: Hub::new(live, tasks.clone(), stop.clone()),
         spool,
+        recordings,
         node,
         webhooks: Webhooks::new(webhooks, config.webhooks.egress()),
         analyses: engines::analyses(config)?,

@@ -24,6 +24,11 @@ pub(crate) async fn ask_to_end_session<S: Sql>(db: &S, session: &str, reason: &s
         .await
 }
 
+/// Asks the node that a session lives on to pause its recording or to let it go on.
+pub(crate) async fn ask_to_record<S: Sql>(db: &S, session: &str, mode: &str) -> Result<()> {
+    db.execute("INSERT INTO gate_changes (kind, id, detail) VALUES ('record', ?1, ?2)", params![session, mode]).await
+}
+
 /// One row of the answer: how far the feed goes, and a change if there is one.
 struct Told {
     forgotten: i64,

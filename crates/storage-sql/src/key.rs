@@ -47,7 +47,8 @@ const BY_HASH: &str = concat!(
      o.stream_messages_per_second_max AS o_stream_messages_per_second_max, \
      o.stream_audio_bytes_per_second_max AS o_stream_audio_bytes_per_second_max, o.active AS o_active, \
      o.edition AS o_edition, o.engine AS o_engine, o.vocabulary AS o_vocabulary, o.leak_policy AS o_leak_policy, \
-     o.low_credits_threshold AS o_low_credits_threshold, o.created_at_us AS o_created_at_us, o.id AS l_id \
+     o.low_credits_threshold AS o_low_credits_threshold, o.recording AS o_recording, \
+     o.recordings_kept_days AS o_recordings_kept_days, o.created_at_us AS o_created_at_us, o.id AS l_id \
      FROM api_key_secrets s JOIN api_keys k ON k.id = s.key_id JOIN organizations o ON o.id = k.organization_id \
      LEFT JOIN credit_ledger l ON l.sequence = (SELECT max(sequence) FROM credit_ledger WHERE organization_id = o.id) \
      WHERE s.hash = ?1"

@@ -24,6 +24,7 @@ pub mod node;
 pub mod organization;
 mod purchase;
 mod query;
+pub mod recording;
 mod repositories;
 mod row;
 pub mod session;

@@ -21,7 +21,7 @@ use crate::{Result, params};
 
 const SELECT: &str = "SELECT id, name, plan, requests_per_minute_max, concurrent_sessions_max, \
     stream_messages_per_second_max, stream_audio_bytes_per_second_max, active, edition, engine, vocabulary, leak_policy, \
-    low_credits_threshold, created_at_us FROM organizations";
+    low_credits_threshold, recording, recordings_kept_days, created_at_us FROM organizations";
 
 /// The organization in these columns.
 pub(crate) fn organization(columns: &Columns<'_>) -> Result<Organization> {
@@ -41,6 +41,8 @@ pub(crate) fn organization(columns: &Columns<'_>) -> Result<Organization> {
         vocabulary: columns.named("vocabulary", |text| vocabulary_from_json(text).ok())?,
         leak_policy: columns.named("leak_policy", LeakPolicy::parse)?,
         low_credits_threshold: columns.get("low_credits_threshold")?,
+        recording: columns.get("recording")?,
+        recordings_kept_days: columns.get("recordings_kept_days")?,
         created_at: columns.time("created_at_us")?,
     })
 }
@@ -62,7 +64,8 @@ pub async fn all<S: Sql>(db: &S, request: &PageRequest<OrganizationId>) -> Resul
 async fn insert<S: Sql>(db: &S, new: &Organization) -> Result<()> {
     db.execute("INSERT INTO organizations (id, name, plan, requests_per_minute_max, concurrent_sessions_max, \
          stream_messages_per_second_max, stream_audio_bytes_per_second_max, active, edition, engine, vocabulary, leak_policy, \
-         low_credits_threshold, created_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+         low_credits_threshold, recording, recordings_kept_days, created_at_us) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         params![
             new.id.to_string(),
             new.name,
@@ -77,6 +80,8 @@ async fn insert<S: Sql>(db: &S, new: &Organization) -> Result<()> {
             vocabulary_to_json(&new.vocabulary),
             new.leak_policy.as_str(),
             new.low_credits_threshold,
+            new.recording,
+            new.recordings_kept_days,
             us(new.created_at),
         ],
     )
@@ -87,7 +92,7 @@ async fn insert<S: Sql>(db: &S, new: &Organization) -> Result<()> {
 async fn store<S: Sql>(db: &S, organization: &Organization) -> Result<()> {
     db.execute("UPDATE organizations SET plan = ?2, requests_per_minute_max = ?3, concurrent_sessions_max = ?4, \
          stream_messages_per_second_max = ?5, stream_audio_bytes_per_second_max = ?6, active = ?7, edition = ?8, engine = ?9, \
-         vocabulary = ?10, leak_policy = ?11, low_credits_threshold = ?12 WHERE id = ?1",
+         vocabulary = ?10, leak_policy = ?11, low_credits_threshold = ?12, recording = ?13, recordings_kept_days = ?14 WHERE id = ?1",
         params![
             organization.id.to_string(),
             organization.plan.as_str(),
@@ -101,6 +106,8 @@ async fn store<S: Sql>(db: &S, organization: &Organization) -> Result<()> {
             vocabulary_to_json(&organization.vocabulary),
             organization.leak_policy.as_str(),
             organization.low_credits_threshold,
+            organization.recording,
+            organization.recordings_kept_days,
         ],
     )
     .await
@@ -168,6 +175,8 @@ pub async fn update<S: Sql>(
         vocabulary: update.vocabulary.unwrap_or_else(|| before.vocabulary.clone()),
         leak_policy: update.leak_policy.unwrap_or(before.leak_policy),
         low_credits_threshold: update.low_credits_threshold.unwrap_or(before.low_credits_threshold),
+        recording: update.recording.unwrap_or(before.recording),
+        recordings_kept_days: update.recordings_kept_days.unwrap_or(before.recordings_kept_days),
         ..before.clone()
     };
     if after != before {

@@ -7,6 +7,7 @@ use kallglot_core::Timestamp;
 use kallglot_core::event::{Event, session_detail, transcript_event};
 use kallglot_core::id::{NodeId, SessionId};
 use kallglot_core::language::LanguageTag;
+use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
 use kallglot_storage::json::{pairs_from_json, pairs_to_json, vocabulary_from_json, vocabulary_to_json};
 use kallglot_storage::{CreatePaid, EndedSession, Home, NewSession, Node, Page, PageRequest};
@@ -19,12 +20,12 @@ use crate::purchase::Purchase;
 use crate::query::page;
 use crate::row::{Columns, cut, us, us_if_any};
 use crate::sql::{Row, Sql};
-use crate::{Result, credit, gate, node, params, turn};
+use crate::{Result, credit, gate, node, params, recording, turn};
 
 macro_rules! columns {
     () => {
         "id, organization_id, environment, created_by, mode, source_language, target_language, voice, vocabulary, metadata, \
-         created_at_us, last_activity_at_us, joinable_until_us, status, started_at_us, ended_at_us, end_reason"
+         recording, created_at_us, last_activity_at_us, joinable_until_us, status, started_at_us, ended_at_us, end_reason"
     };
 }
 
@@ -34,7 +35,8 @@ const SELECT: &str = concat!("SELECT ", columns!(), " FROM sessions");
 
 const INSERT: &str = "INSERT INTO sessions (id, organization_id, environment, created_by, mode, source_language, \
     target_language, voice, vocabulary, metadata, created_at_us, last_activity_at_us, joinable_until_us, status, started_at_us, \
-    ended_at_us, end_reason, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 1)";
+    ended_at_us, end_reason, recording, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
+    ?17, ?18, 1)";
 
 /// Most sessions that one call of [`open`] or [`open_of`] answers with.
 const OPEN_SESSIONS_MAX: u32 = 1000;
@@ -69,6 +71,7 @@ fn read(row: &dyn Row) -> Result<Session> {
         target_language: columns.parsed_if_any("target_language")?,
         voice: columns.get("voice")?,
         vocabulary: columns.named("vocabulary", |text| vocabulary_from_json(text).ok())?,
+        recording: columns.named("recording", RecordingMode::parse)?,
         metadata: columns.named("metadata", |text| pairs_from_json(text).ok())?,
         created_at: columns.time("created_at_us")?,
         last_activity_at: columns.time("last_activity_at_us")?,
@@ -232,6 +235,7 @@ pub async fn end<S: Sql>(
         if turns > 0 {
             raise_event(db, &transcript_event(event, id, turns)).await?;
         }
+        recording::begin(db, &session).await?;
     }
     Ok(Some(EndedSession { session, ended_now }))
 }
@@ -279,6 +283,7 @@ pub struct Prepared {
     target_language: Option<LanguageTag>,
     voice: Option<String>,
     vocabulary: String,
+    recording: &'static str,
     metadata: String,
     created_at: Timestamp,
     last_activity_at: Timestamp,
@@ -308,6 +313,7 @@ impl Prepared {
             target_language: session.target_language.clone(),
             voice: session.voice.clone(),
             vocabulary: vocabulary_to_json(&session.vocabulary),
+            recording: session.recording.as_str(),
             metadata: pairs_to_json(&session.metadata),
             created_at: session.created_at,
             last_activity_at: session.last_activity_at,
@@ -370,6 +376,7 @@ impl Prepared {
                 started_at,
                 ended_at,
                 reason,
+                self.recording,
             ],
         )
         .await

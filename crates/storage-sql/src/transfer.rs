@@ -38,7 +38,7 @@ impl Table {
 }
 
 /// Every table that is carried over. What a row refers to comes before it.
-pub static TABLES: [Table; 19] = [
+pub static TABLES: [Table; 24] = [
     Table::new(
         "organizations",
         1,
@@ -57,6 +57,8 @@ pub static TABLES: [Table; 19] = [
             "created_at_us",
             "leak_policy",
             "low_credits_threshold",
+            "recording",
+            "recordings_kept_days",
         ],
     ),
     Table::new(
@@ -106,6 +108,8 @@ pub static TABLES: [Table; 19] = [
             "end_reason",
             "home_node",
             "events",
+            "recording",
+            "recording_heard",
         ],
     ),
     Table::new(
@@ -306,6 +310,29 @@ pub static TABLES: [Table; 19] = [
         1,
         &["sequence", "organization_id", "environment", "first_at_us", "last_at_us", "packed"],
     ),
+    Table::new(
+        "recordings",
+        1,
+        &[
+            "id",
+            "organization_id",
+            "environment",
+            "session_id",
+            "channel",
+            "status",
+            "error",
+            "duration_ms",
+            "dropped_ms",
+            "incomplete",
+            "created_at_us",
+            "expires_at_us",
+            "removed",
+        ],
+    ),
+    Table::new("recording_tracks", 2, &["session_id", "track", "object", "bytes"]),
+    Table::new("recording_parts", 2, &["session_id", "name", "node_id", "object", "dropped_ms"]),
+    Table::new("recording_work", 1, &["session_id", "ended_at_us", "next_at_us", "attempts", "claimed_by"]),
+    Table::new("object_deletions", 1, &["object", "next_at_us"]),
     Table::new("marks", 1, &["name", "mark"]),
 ];
 

@@ -26,6 +26,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0005_events", sql: include_str!("migrations/0005_events.sql") },
     Migration { name: "0006_webhooks", sql: include_str!("migrations/0006_webhooks.sql") },
     Migration { name: "0007_analysis", sql: include_str!("migrations/0007_analysis.sql") },
+    Migration { name: "0008_recordings", sql: include_str!("migrations/0008_recordings.sql") },
 ];
 
 fn checksum(migration: &Migration) -> String {

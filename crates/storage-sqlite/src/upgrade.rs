@@ -85,6 +85,8 @@ async fn a_database_of_version_2_reads_back_whole() {
         vocabulary: Default::default(),
         leak_policy: LeakPolicy::Revoke,
         low_credits_threshold: 10,
+        recording: false,
+        recordings_kept_days: 30,
         ..organization(1)
     };
     assert_eq!(storage.organization(id(1)).await.unwrap(), Some(expected.clone()));
@@ -102,6 +104,7 @@ async fn a_database_of_version_2_reads_back_whole() {
 
     let at_start = Session {
         vocabulary: Default::default(),
+        recording: Default::default(),
         metadata: [("order".to_owned(), "7".to_owned())].into(),
         joinable_until: at(10 + 3600),
         ..session(1)

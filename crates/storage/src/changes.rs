@@ -69,6 +69,8 @@ pub fn of_organization(before: Option<&Organization>, after: &Organization) -> C
     comparison.note("vocabulary", |it| it.vocabulary.clone(), vocabulary_text);
     comparison.note("leak_policy", |it| it.leak_policy, ToString::to_string);
     comparison.note("low_credits_threshold", |it| it.low_credits_threshold, ToString::to_string);
+    comparison.note("recording", |it| it.recording, bool::to_string);
+    comparison.note("recordings_kept_days", |it| it.recordings_kept_days, ToString::to_string);
     comparison.changes
 }
 

@@ -20,6 +20,7 @@ mod keys;
 mod log;
 mod nodes;
 mod organizations;
+mod recordings;
 mod sessions;
 mod turns;
 mod webhooks;
@@ -36,6 +37,7 @@ pub use keys::*;
 pub use log::*;
 pub use nodes::*;
 pub use organizations::*;
+pub use recordings::*;
 pub use sessions::*;
 pub use turns::*;
 pub use webhooks::*;
@@ -182,6 +184,16 @@ macro_rules! conformance_cases {
             a_delivery_is_begun_anew_when_asked,
             deliveries_are_listed_in_pages_and_by_how_they_stand,
             deliveries_are_forgotten_with_their_events,
+            a_recorded_session_has_three_recordings_from_its_end_on,
+            what_was_not_recorded_has_no_recordings,
+            recordings_are_made_once,
+            what_cannot_be_recorded_says_why,
+            work_is_taken_over_from_a_node_that_is_gone,
+            parts_of_several_nodes_come_together,
+            a_track_lives_as_long_as_a_recording_needs_it,
+            what_is_deleted_while_it_is_made_is_never_heard,
+            recordings_expire,
+            recording_is_paused_where_the_session_lives,
         }
     };
 }

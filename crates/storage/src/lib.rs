@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod json;
 pub mod page;
+pub mod recordings;
 pub mod repository;
 pub mod webhook;
 
@@ -23,6 +24,7 @@ pub use analysis::{AnalysisRepository, Claim, NewAnalysis, StoreProfile};
 pub use error::StorageError;
 pub use event::{EventFilter, EventMark, EventRepository};
 pub use page::{Cursor, Page, PageRequest};
+pub use recordings::{MadeRecordings, RecordingPart, RecordingRepository, RecordingWork, StoredTrack};
 pub use repository::{
     Beat, CreatePaid, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate,
     KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,

@@ -19,6 +19,7 @@ use kallglot_core::language::LanguageTag;
 use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
+use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{EndReason, Session, Speaker, Tenant, Translation, Turn, UtteranceLag};
 use kallglot_core::stream_statistics::StreamStatistics;
 use kallglot_core::vocabulary::Vocabulary;
@@ -50,6 +51,10 @@ pub struct OrganizationUpdate {
     pub leak_policy: Option<LeakPolicy>,
     /// When `credits.low` is raised.
     pub low_credits_threshold: Option<u32>,
+    /// Whether sessions are recorded whose creation does not say.
+    pub recording: Option<bool>,
+    /// For how many days recordings are kept.
+    pub recordings_kept_days: Option<u32>,
 }
 
 /// Organizations: for the operator and for what the server knows of its own tenants.
@@ -168,6 +173,8 @@ pub enum GateChange {
     CloseStreams(ApiKeyId),
     /// This session is to be ended by the node that it lives on.
     EndSession(SessionId, EndReason),
+    /// This session's recording is to be paused or to go on, by the node that it lives on.
+    Record(SessionId, RecordingMode),
 }
 
 impl fmt::Display for GateChange {
@@ -178,6 +185,7 @@ impl fmt::Display for GateChange {
             Self::Organization(id) => write!(f, "organization {id}"),
             Self::CloseStreams(id) => write!(f, "close_streams {id}"),
             Self::EndSession(id, reason) => write!(f, "end_session {id} {}", reason.as_str()),
+            Self::Record(id, mode) => write!(f, "record {id} {}", mode.as_str()),
         }
     }
 }
@@ -193,6 +201,10 @@ impl GateChange {
             "end_session" => {
                 let (id, reason) = rest.split_once(' ')?;
                 Some(Self::EndSession(id.parse().ok()?, EndReason::parse(reason)?))
+            }
+            "record" => {
+                let (id, mode) = rest.split_once(' ')?;
+                Some(Self::Record(id.parse().ok()?, RecordingMode::parse(mode)?))
             }
             _ => None,
         }
@@ -626,6 +638,7 @@ pub trait Storage:
     + EventRepository
     + NodeRepository
     + WebhookRepository
+    + crate::RecordingRepository
     + 'static
 {
     /// A number that is different from the last answer when another process has changed the database in between (the command
@@ -647,6 +660,7 @@ mod tests {
             GateChange::Organization(OrganizationId::from_bits(2)),
             GateChange::CloseStreams(ApiKeyId::from_bits(3)),
             GateChange::EndSession(SessionId::from_bits(4), EndReason::CustomerHangup),
+            GateChange::Record(SessionId::from_bits(5), RecordingMode::Paused),
         ] {
             assert_eq!(GateChange::parse(&change.to_string()), Some(change));
         }

@@ -8,6 +8,8 @@ use kallglot_cluster::Cluster;
 use kallglot_cluster::fallback::Fallback;
 use kallglot_cluster::memory::Memory;
 use kallglot_cluster_redis::{RedisCluster, RedisConfig};
+use kallglot_core::id::NodeId;
+use kallglot_objects::{Folder, Objects};
 use kallglot_storage::Storage;
 use kallglot_storage_postgres::{Config, PostgresStorage};
 use kallglot_storage_sqlite::SqliteStorage;
@@ -31,6 +33,8 @@ pub struct Backing {
 pub struct Shared {
     database_url: String,
     redis_url: String,
+    /// Where all nodes find objects.
+    objects: Arc<TempDir>,
     /// Keeps them running.
     _servers: Arc<Servers>,
 }
@@ -41,6 +45,8 @@ pub struct Servers {
     pub postgres: tokio::sync::Mutex<Postgres>,
     /// The counters.
     pub redis: tokio::sync::Mutex<Redis>,
+    /// Where all nodes find objects.
+    objects: Arc<TempDir>,
 }
 
 impl Servers {
@@ -48,7 +54,7 @@ impl Servers {
     pub async fn start() -> Arc<Self> {
         let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
         kallglot_storage_postgres::migrate(&postgres.url()).await.expect("migrations");
-        Arc::new(Self { postgres: postgres.into(), redis: redis.into() })
+        Arc::new(Self { postgres: postgres.into(), redis: redis.into(), objects: folder() })
     }
 
     /// What a node stands on that reaches both directly.
@@ -69,7 +75,8 @@ impl Servers {
     }
 
     fn backing_at(self: &Arc<Self>, database_url: String, redis_url: String) -> Backing {
-        let shared = Shared { database_url, redis_url, _servers: Arc::clone(self) };
+        let objects = Arc::clone(&self.objects);
+        let shared = Shared { database_url, redis_url, objects, _servers: Arc::clone(self) };
         Backing { folder: folder(), shared: Some(shared) }
     }
 }
@@ -109,6 +116,15 @@ impl Backing {
                 Arc::new(PostgresStorage::open(&config).await.expect("a database"))
             }
         }
+    }
+
+    /// Opens the object store: a folder, of all nodes or of its own.
+    pub(crate) fn objects(&self, node: NodeId) -> Arc<dyn Objects> {
+        let root = match &self.shared {
+            None => self.folder.path().join("recordings/objects"),
+            Some(shared) => shared.objects.path().to_owned(),
+        };
+        Arc::new(Folder::open(&root, &node.to_string()).expect("a folder of objects"))
     }
 
     /// Opens the counters, which go by the test's clock.

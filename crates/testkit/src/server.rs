@@ -10,6 +10,7 @@ use kallglot_app::analysis::{Analyses, AnalysisConfig};
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::node::ThisNode;
+use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
@@ -23,6 +24,7 @@ use kallglot_core::id::{ApiKeyId, AuditId, NodeId, OrganizationId};
 use kallglot_core::organization::{LOW_CREDITS_THRESHOLD, LeakPolicy};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
+use kallglot_core::recording::KEPT_DAYS;
 use kallglot_core::session::Environment;
 use kallglot_core::stream_token::StreamTokenSecret;
 use kallglot_core::vocabulary::Vocabulary;
@@ -221,6 +223,9 @@ impl TestServer {
         let cluster = backing.cluster(Arc::clone(&nodes)).await;
         let spool = Spool::open(&backing.folder.path().join("spool")).expect("a spool");
         let id = NodeId::new(clock.now(), random.as_ref());
+        let folder = backing.folder.path().join("recordings");
+        let objects = backing.objects(id);
+        let recordings = Arc::new(Recordings::open(&folder, Some(objects)).expect("a folder of recordings"));
         let node = match &backing.shared {
             None => ThisNode::alone(id),
             Some(_) => ThisNode::shared(id, format!("http://{address}"), "test".into(), nodes),
@@ -232,6 +237,7 @@ impl TestServer {
             random: random.clone(),
             engines: engines.clone(),
             spool: spool.clone(),
+            recordings: Arc::clone(&recordings),
             node: node.id,
         };
         let app = Arc::new(App::new(Parts {
@@ -250,6 +256,7 @@ impl TestServer {
             engines,
             hub: Hub::new(live, tasks.clone(), stop.clone()),
             spool,
+            recordings,
             node,
             webhooks: Webhooks::new([10; 32], builder.egress.clone()),
             analyses: Analyses::new(builder.analysis.clone(), builder.summarizer.clone()),
@@ -314,6 +321,8 @@ impl TestServer {
             vocabulary: Vocabulary::default(),
             leak_policy: LeakPolicy::default(),
             low_credits_threshold: LOW_CREDITS_THRESHOLD,
+            recording: false,
+            recordings_kept_days: KEPT_DAYS,
             created_at: now,
         };
         change(&mut organization);
@@ -387,6 +396,7 @@ impl TestServer {
         self.stop.cancel();
         self.tasks.close();
         soon("the server stops", self.tasks.wait()).await;
+        self.app.stop_recording().await;
         self.app.leave().await.expect("the others are told");
         self.app.store_what_waits().await.expect("what waits is stored");
         self.app.storage.close().await.expect("the database closes");

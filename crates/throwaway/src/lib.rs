@@ -26,11 +26,13 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod s3;
 
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use redis::Redis;
+pub use s3::S3;
 
 use std::time::Duration;
 

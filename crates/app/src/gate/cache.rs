@@ -231,7 +231,7 @@ impl KeyCache {
             changes.iter().any(|change| match change {
                 GateChange::Key(id) => known.key.id == *id,
                 GateChange::Organization(id) => known.organization.id == *id,
-                GateChange::CloseStreams(_) | GateChange::EndSession(..) => false,
+                GateChange::CloseStreams(_) | GateChange::EndSession(..) | GateChange::Record(..) => false,
             })
         };
         self.known.retain(|_, known| !is_changed(known));

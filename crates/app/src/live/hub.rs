@@ -11,6 +11,7 @@ use kallglot_core::event::EventType;
 use kallglot_core::id::{ApiKeyId, NodeId, SessionId};
 use kallglot_core::plan::Limits;
 use kallglot_core::random::RandomSource;
+use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{EndReason, Session, Speaker, Tenant};
 use kallglot_engine::router::EngineRouter;
 use kallglot_storage::{EndedSession, GateChange, Home, Node, Storage, StorageError};
@@ -24,6 +25,7 @@ use crate::live::session::{COMMANDS_MAX, Command, LiveSession};
 use crate::live::spool::Spool;
 use crate::live::writes::Write;
 use crate::node::AWAY_AFTER;
+use crate::recordings::Recordings;
 use crate::sessions::event;
 
 /// Times that joining is tried again when the session's task stops at that moment.
@@ -52,6 +54,8 @@ pub struct LiveDependencies {
     pub engines: EngineRouter,
     /// Where what is said waits while the database is away.
     pub spool: Spool,
+    /// Who is recorded.
+    pub recordings: Arc<Recordings>,
     /// This process among those that share the database.
     pub node: NodeId,
 }
@@ -88,6 +92,7 @@ impl LiveDependencies {
         let event = event(EventType::SessionEnded, tenant, id, now, self.random.as_ref());
         let ended = self.storage.end_session(tenant, id, now, reason, &event).await?;
         self.give_slot_back(tenant, id).await;
+        self.recordings.wake();
         Ok(ended)
     }
 
@@ -118,6 +123,7 @@ impl LiveDependencies {
             other => other?,
         };
         self.give_slot_back(tenant, id).await;
+        self.recordings.wake();
         Ok(ended)
     }
 
@@ -295,6 +301,16 @@ impl Hub {
             let hub = self.clone();
             self.inner.tasks.spawn(async move { hub.end_live(id, reason).await });
         }
+    }
+
+    /// Pauses the recording of a session that is live here, or lets it go on. False when it is not live here.
+    pub async fn record_if_live(&self, id: SessionId, mode: RecordingMode) -> bool {
+        let commands = self.lock().get(&id).map(|live| live.commands.clone());
+        let Some(commands) = commands else { return false };
+        let (reply, done) = oneshot::channel();
+        let sent = commands.send(Command::Record { paused: mode == RecordingMode::Paused, reply }).await;
+        // Without an answer its task has ended, or was never begun, and what is stored counts for the next one.
+        sent.is_ok() && done.await.is_ok()
     }
 
     /// Closes these sessions here without ending them: another node has taken them over, and their clients are to go there.

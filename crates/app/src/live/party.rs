@@ -176,8 +176,8 @@ impl Party {
         }
     }
 
-    /// Takes audio in its order. `session_ms` is the session's clock.
-    pub(super) fn hear(&mut self, samples: &[i16], now: Instant, session_ms: u64) {
+    /// Takes audio in its order. `session_ms` is the session's clock. Answers with its place on the session's time line, in samples.
+    pub(super) fn hear(&mut self, samples: &[i16], now: Instant, session_ms: u64) -> u64 {
         let length_ms = (samples.len() / SAMPLES_PER_MS) as u64;
         let expected = self.session_ms(self.pushed);
         if self.anchors.is_empty() || expected + length_ms + LAG_MAX_MS < session_ms {
@@ -187,6 +187,7 @@ impl Party {
             let session_ms = session_ms.saturating_sub(length_ms).max(expected);
             self.anchors.push_back(Anchor { pushed: self.pushed, session_ms });
         }
+        let place = self.place(self.pushed);
         self.pushed += samples.len() as u64;
         self.last_audio = Some(now);
         self.unflushed = true;
@@ -206,6 +207,7 @@ impl Party {
                 self.backlog.drain(..excess);
             }
         }
+        place
     }
 
     /// Puts a new interpreter to work, with the audio that has waited for it.
@@ -299,7 +301,12 @@ impl Party {
     }
 
     fn session_ms(&self, pushed: u64) -> u64 {
+        self.place(pushed) / SAMPLES_PER_MS as u64
+    }
+
+    /// The place on the session's time line, in samples, of what was pushed after `pushed` samples.
+    fn place(&self, pushed: u64) -> u64 {
         let anchor = self.anchors.iter().rev().find(|anchor| anchor.pushed <= pushed).or(self.anchors.front());
-        anchor.map_or(0, |anchor| anchor.session_ms + pushed.saturating_sub(anchor.pushed) / SAMPLES_PER_MS as u64)
+        anchor.map_or(0, |at| at.session_ms * SAMPLES_PER_MS as u64 + pushed.saturating_sub(at.pushed))
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Frame {
     pub(super) audio: AudioOut,
     /// Whether it is the first of its segment.
     pub(super) first: bool,
+    /// When its listener hears it: it is sent a little ahead.
+    pub(super) heard_at: Instant,
 }
 
 impl Playout {
@@ -171,7 +173,7 @@ impl Playout {
                 translation_of: Some(segment),
                 mulaw: Arc::from(mulaw.as_slice()),
             };
-            return Some(Frame { audio, first });
+            return Some(Frame { audio, first, heard_at: scheduled + LEAD });
         }
     }
 

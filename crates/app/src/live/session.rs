@@ -9,6 +9,7 @@ use kallglot_core::error_code::ErrorCode;
 use kallglot_core::event::EventType;
 use kallglot_core::id::SegmentId;
 use kallglot_core::language::LanguageTag;
+use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{EndReason, Mode, Session, SessionState, Speaker, Turn, UtteranceLag};
 use kallglot_core::stream_statistics::StreamStatistics;
 use kallglot_core::vocabulary::Vocabulary;
@@ -23,6 +24,7 @@ use crate::live::message::{AudioFrame, AudioOut, CloseCode, Outgoing, SegmentTex
 use crate::live::outbox::Outbox;
 use crate::live::party::{EVENTS_MAX, EngineSlot, Party, PartyEvent};
 use crate::live::writes::{Write, Writes, Written};
+use crate::recordings::recorder::Recorder;
 use crate::sessions::event;
 
 /// Sockets that one session may have (contract section 11).
@@ -60,6 +62,8 @@ pub(super) enum Command {
     Revoke,
     /// Close without ending: another node has the session now.
     LetGo,
+    /// Pause its recording, or let it go on.
+    Record { paused: bool, reply: oneshot::Sender<()> },
 }
 
 /// The session has as many sockets as it may have.
@@ -117,6 +121,10 @@ pub(super) struct LiveSession {
     closing: Option<Closing>,
     decoded: Vec<i16>,
     ordered: Vec<i16>,
+    /// From its first audio on, if it is recorded.
+    recorder: Option<Recorder>,
+    /// Whether its recording is paused.
+    paused: bool,
 }
 
 impl LiveSession {
@@ -131,6 +139,7 @@ impl LiveSession {
     ) -> Self {
         let now = Instant::now();
         let wall = deps.clock.now();
+        let paused = session.recording == RecordingMode::Paused;
         let zero = session.state.started_at().map(|started_at| {
             let elapsed_ms = (wall.as_millisecond() - started_at.as_millisecond()).max(0) as u64;
             now.checked_sub(Duration::from_millis(elapsed_ms)).unwrap_or(now)
@@ -158,6 +167,8 @@ impl LiveSession {
             closing: None,
             decoded: Vec::new(),
             ordered: Vec::new(),
+            recorder: None,
+            paused,
         }
     }
 
@@ -218,6 +229,13 @@ impl LiveSession {
             }
             Command::Watch { partials } => self.watchers.push(partials),
             Command::LetGo => self.close(Why::Shutdown, None, now),
+            Command::Record { paused, reply } => {
+                self.paused = paused;
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.pause(paused, now);
+                }
+                let _ = reply.send(());
+            }
             Command::Revoke => {
                 for socket in std::mem::take(&mut self.sockets) {
                     let code = ErrorCode::AccessRevoked;
@@ -306,6 +324,7 @@ impl LiveSession {
                 self.writes.push(Write::Started(Box::new(event)));
             }
         }
+        self.record();
         self.active(now);
         self.decoded.clear();
         g711::decode_mulaw_into(&frame.mulaw, &mut self.decoded);
@@ -317,6 +336,18 @@ impl LiveSession {
         ordered.clear();
         party.reorder.push(frame.sequence, &self.decoded, ordered);
         self.hear(frame.speaker, now);
+    }
+
+    /// Begins to record it here, if it is to be recorded.
+    fn record(&mut self) {
+        let Some(zero) = self.zero.filter(|_| self.recorder.is_none()) else { return };
+        let recordings = &self.deps.recordings;
+        if self.session.recording == RecordingMode::Off || !recordings.are_possible() {
+            return;
+        }
+        let recorder = recordings.record(&self.session, self.deps.node, self.deps.clock.now(), zero, self.paused);
+        self.writes.push(Write::Part(recorder.log().0.to_owned(), self.deps.node, 0));
+        self.recorder = Some(recorder);
     }
 
     /// Whether this socket is the one whose audio counts as the speaker's. The newest sender wins, so that a reconnection is
@@ -371,7 +402,10 @@ impl LiveSession {
         let ordered = std::mem::take(&mut self.ordered);
         let session_ms = self.zero.map_or(0, |zero| now.saturating_duration_since(zero).as_millis() as u64);
         if !ordered.is_empty() {
-            self.parties[speaker.index()].hear(&ordered, now, session_ms);
+            let place = self.parties[speaker.index()].hear(&ordered, now, session_ms);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.said(speaker, place, &ordered);
+            }
             if self.session.mode == Mode::AssistiveTranslation && speaker == Speaker::Customer {
                 self.pass_on(speaker, &ordered);
             }
@@ -391,10 +425,16 @@ impl LiveSession {
     }
 
     fn play(&mut self, now: Instant) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.heard(now);
+        }
         for target in [Speaker::Customer, Speaker::Agent] {
             while let Some(frame) = self.parties[target.index()].playout.frame(now) {
                 if let (true, Some(segment)) = (frame.first, frame.audio.translation_of) {
                     self.first_audio(target.other(), segment, now);
+                }
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.translated(target.other(), frame.heard_at, &frame.audio.mulaw, now);
                 }
                 self.send(frame.audio);
             }
@@ -657,6 +697,11 @@ impl LiveSession {
                 }
                 self.writes.push(Write::Statistics(self.statistics));
                 self.writes.push(Write::Activity(self.last_activity_at));
+                if let Some((name, dropped_ms)) = self.recorder.as_ref().map(Recorder::log)
+                    && dropped_ms > 0
+                {
+                    self.writes.push(Write::Part(name.to_owned(), self.deps.node, dropped_ms));
+                }
                 self.closing = Some(Closing { why, deadline: now + DRAIN_MAX, replies: reply.into_iter().collect() });
             }
         }
@@ -670,6 +715,8 @@ impl LiveSession {
 
     async fn finish(mut self: Box<Self>) {
         let Some(closing) = self.closing.take() else { return };
+        // Its log is closed before the end is known, so that who makes the recording finds all of it.
+        self.recorder = None;
         match closing.why {
             Why::End(reason) => {
                 let ended = self.deps.end_live(&self.session, reason).await;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use kallglot_core::Timestamp;
 use kallglot_core::event::Event;
-use kallglot_core::id::SessionId;
+use kallglot_core::id::{NodeId, SessionId};
 use kallglot_core::session::{EndReason, Session, Tenant, Turn, UtteranceLag};
 use kallglot_core::stream_statistics::StreamStatistics;
-use kallglot_storage::{NewTurn, Storage, StorageError};
+use kallglot_storage::{NewTurn, RecordingPart, Storage, StorageError};
 
 use crate::live::spool::Spool;
 
@@ -34,6 +34,8 @@ pub(super) enum Write {
     Lag(UtteranceLag),
     /// What came in so far.
     Statistics(StreamStatistics),
+    /// A part of a recording: its log's name, the node that writes it, and how much its disk could not take, in ms.
+    Part(String, NodeId, u64),
     /// It has ended, with the event that tells of it.
     Ended(EndReason, Box<Event>),
 }
@@ -57,6 +59,10 @@ impl Write {
             }
             Self::Lag(lag) => drop(storage.save_lags(tenant, id, std::slice::from_ref(lag)).await?),
             Self::Statistics(statistics) => drop(storage.save_stream_statistics(tenant, id, statistics).await?),
+            Self::Part(name, node, dropped_ms) => {
+                let part = RecordingPart { name: name.clone(), node: *node, object: None, dropped_ms: *dropped_ms };
+                storage.save_recording_part(tenant, id, &part).await?;
+            }
             Self::Ended(reason, event) => drop(storage.end_session(tenant, id, event.at, *reason, event).await?),
         }
         Ok(Written::Other)
@@ -99,9 +105,9 @@ impl Writes {
         Self { storage, spool, tenant, session, waiting: VecDeque::new(), running: None, retry: RETRY.0 }
     }
 
-    /// Adds a write. What is not a turn is dropped when there is no room: it will be said again.
+    /// Adds a write. What is not a turn or a part, of which there are few, is dropped when there is no room: it will be said again.
     pub(super) fn push(&mut self, write: Write) {
-        if self.waiting.len() >= WRITES_MAX && !matches!(write, Write::Turn(_)) {
+        if self.waiting.len() >= WRITES_MAX && !matches!(write, Write::Turn(_) | Write::Part(..)) {
             return;
         }
         self.waiting.push_back(write);

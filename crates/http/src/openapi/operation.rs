@@ -114,6 +114,8 @@ pub(crate) enum Content {
     AnyJson,
     /// A text: its media type and an example.
     Text(&'static str, &'static str),
+    /// Bytes of this media type.
+    Binary(&'static str),
     /// One of several, as the request asks.
     OneOf(&'static [Content]),
 }
@@ -156,6 +158,7 @@ pub(crate) enum Tag {
     Sessions,
     Webhooks,
     Analyses,
+    Recordings,
     Account,
     ApiKeys,
     Requests,
@@ -171,6 +174,10 @@ impl Tag {
             Self::Analyses,
             "What was said, in short: summary, sentiment, keywords, performance, and whether an organization's rules were kept.",
         ),
+        (
+            Self::Recordings,
+            "What is kept of the sound of calls: read, hear and delete it, and pause while a call runs.",
+        ),
         (Self::Account, "What the API key may do, what is left of its limits, and which languages there are."),
         (Self::ApiKeys, "Create, change, rotate and revoke the organization's API keys, and see who did what to them."),
         (Self::Requests, "What became of a request, and why it was refused."),
@@ -183,6 +190,7 @@ impl Tag {
             Self::Sessions => "Sessions",
             Self::Webhooks => "Webhooks",
             Self::Analyses => "Analyses",
+            Self::Recordings => "Recordings",
             Self::Account => "Account",
             Self::ApiKeys => "API keys",
             Self::Requests => "Requests",

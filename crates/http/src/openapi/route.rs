@@ -2,7 +2,7 @@
 //! has not.
 
 use super::operation::Operation;
-use super::table::{account, analysis, api_keys, events, requests, server, sessions, webhooks};
+use super::table::{account, analysis, api_keys, events, recordings, requests, server, sessions, webhooks};
 
 macro_rules! routes {
     ($($name:ident = $operation:expr;)*) => {
@@ -55,6 +55,13 @@ routes! {
     GetComplianceProfile = analysis::GET_PROFILE;
     UpdateComplianceProfile = analysis::UPDATE_PROFILE;
     DeleteComplianceProfile = analysis::DELETE_PROFILE;
+    ListSessionRecordings = recordings::OF_SESSION;
+    PauseRecording = recordings::PAUSE;
+    ResumeRecording = recordings::RESUME;
+    ListRecordings = recordings::LIST;
+    GetRecording = recordings::GET;
+    GetRecordingAudio = recordings::AUDIO;
+    DeleteRecording = recordings::DELETE;
 
     WhoAmI = account::WHOAMI;
     ListLanguages = account::LANGUAGES;

@@ -10,6 +10,7 @@ mod idempotency;
 mod keys;
 mod limits;
 mod openapi;
+mod recordings;
 mod request_log;
 mod sessions;
 mod stream;

@@ -81,6 +81,8 @@ fn to_json(organization: &Organization, credits: &Credits) -> Value {
             "ends_at": rfc3339(credits.period.ends_at()),
         },
         "low_credits_threshold": organization.low_credits_threshold,
+        "recording": organization.recording,
+        "recordings_kept_days": organization.recordings_kept_days,
         "leak_policy": organization.leak_policy.as_str(),
         "edition": organization.edition.number(),
         "engine": organization.engine,
@@ -115,6 +117,12 @@ fn vocabulary_text(vocabulary: &Vocabulary) -> String {
     if languages.is_empty() { "none".into() } else { languages.join("; ") }
 }
 
+fn recordings_text(organization: &Organization) -> String {
+    let which =
+        if organization.recording { "all sessions that don't say otherwise" } else { "sessions that ask for it" };
+    format!("of {which}, kept for {} days", organization.recordings_kept_days)
+}
+
 fn leak_policy_text(policy: LeakPolicy) -> String {
     let what = match policy {
         LeakPolicy::Revoke => "a leaked key is revoked, its streams are closed",
@@ -147,6 +155,7 @@ pub(super) async fn one(
             ("test", limits_text(&organization.limits(Environment::Test))),
             ("credits", credits_text(&credits)),
             ("low credits", format!("credits.low is raised at {} or fewer", organization.low_credits_threshold)),
+            ("recordings", recordings_text(organization)),
             ("leak policy", leak_policy_text(organization.leak_policy)),
             ("edition", organization.edition.to_string()),
             ("engine", organization.engine.clone().unwrap_or_else(|| "the server's default".into())),

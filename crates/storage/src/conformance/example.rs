@@ -17,6 +17,7 @@ use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
 use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
+use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{Environment, Mode, Session, SessionState, Speaker, Tenant, Translation};
 use kallglot_core::vocabulary::{Expectation, Vocabulary};
 
@@ -54,6 +55,8 @@ pub fn organization(number: u128) -> Organization {
         vocabulary: vocabulary(),
         leak_policy: LeakPolicy::Quarantine,
         low_credits_threshold: 3,
+        recording: true,
+        recordings_kept_days: 7,
         created_at: at(1),
     }
 }
@@ -120,6 +123,7 @@ pub fn session(number: u128) -> Session {
         target_language: None,
         voice: Some("calm".into()),
         vocabulary: vocabulary(),
+        recording: RecordingMode::Off,
         metadata: BTreeMap::from([("order".into(), "№ 7 \"x\"".into())]),
         created_at: at(10),
         last_activity_at: at(10),

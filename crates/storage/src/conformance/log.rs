@@ -58,6 +58,8 @@ pub async fn what_is_done_to_an_organization_is_in_its_audit_log(storage: &impl 
             ("edition", "", "1"),
             ("leak_policy", "", "quarantine"),
             ("low_credits_threshold", "", "3"),
+            ("recording", "", "true"),
+            ("recordings_kept_days", "", "7"),
             ("credits", "", "100"),
         ],
     );
@@ -76,6 +78,8 @@ pub async fn what_is_done_to_an_organization_is_in_its_audit_log(storage: &impl 
         vocabulary: Some(super::example::vocabulary()),
         leak_policy: Some(LeakPolicy::Notify),
         low_credits_threshold: Some(0),
+        recording: Some(false),
+        recordings_kept_days: Some(8),
     };
     for number in [3, 4] {
         storage.update_organization(plain.id, &update, &change(number, 3)).await.unwrap();
@@ -92,6 +96,8 @@ pub async fn what_is_done_to_an_organization_is_in_its_audit_log(storage: &impl 
             ("vocabulary", "", "es-MX (phrases: 1 and no others, words: 1)"),
             ("leak_policy", "quarantine", "notify"),
             ("low_credits_threshold", "3", "0"),
+            ("recording", "true", "false"),
+            ("recordings_kept_days", "7", "8"),
         ],
     );
     let all = storage.audit_log(plain.id, &PageRequest::newest(10)).await.unwrap();

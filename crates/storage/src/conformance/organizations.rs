@@ -51,6 +51,10 @@ pub async fn organizations_are_changed_one_property_at_a_time(storage: &impl Sto
     update(OrganizationUpdate { leak_policy: Some(LeakPolicy::Notify), ..nothing.clone() }, &expected).await;
     expected.low_credits_threshold = u32::MAX;
     update(OrganizationUpdate { low_credits_threshold: Some(u32::MAX), ..nothing.clone() }, &expected).await;
+    expected.recording = false;
+    update(OrganizationUpdate { recording: Some(false), ..nothing.clone() }, &expected).await;
+    expected.recordings_kept_days = 3650;
+    update(OrganizationUpdate { recordings_kept_days: Some(3650), ..nothing.clone() }, &expected).await;
 
     assert_eq!(storage.organization(OrganizationId::from_bits(2)).await.unwrap(), Some(organization(2)));
 }

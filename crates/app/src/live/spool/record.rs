@@ -53,6 +53,11 @@ enum What {
         #[serde(with = "PartyLine")]
         agent: PartyStatistics,
     },
+    Part {
+        name: String,
+        node: String,
+        dropped_ms: u64,
+    },
     Ended {
         reason: String,
         event: EventLine,
@@ -137,6 +142,9 @@ pub(super) fn write(tenant: Tenant, session: SessionId, write: &Write) -> Vec<u8
             customer: statistics.parties[Speaker::Customer.index()],
             agent: statistics.parties[Speaker::Agent.index()],
         },
+        Write::Part(name, node, dropped_ms) => {
+            What::Part { name: name.clone(), node: node.to_string(), dropped_ms: *dropped_ms }
+        }
         Write::Ended(reason, event) => What::Ended { reason: reason.to_string(), event: EventLine::of(event) },
     };
     let line = Line {
@@ -190,6 +198,7 @@ pub(super) fn read(line: &str) -> Option<(Tenant, SessionId, Write)> {
             statistics.parties[Speaker::Agent.index()] = agent;
             Write::Statistics(statistics)
         }
+        What::Part { name, node, dropped_ms } => Write::Part(name, node.parse().ok()?, dropped_ms),
         What::Ended { reason, event } => {
             Write::Ended(EndReason::parse(&reason)?, Box::new(event.into_event(tenant, session)?))
         }

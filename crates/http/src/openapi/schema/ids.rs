@@ -1,8 +1,8 @@
 //! Ids: a prefix and 22 letters and digits ([`kallglot_core::id`]).
 
 use kallglot_core::id::{
-    AnalysisId, ApiKeyId, AuditId, ComplianceProfileId, DeliveryId, EventId, OrganizationId, RequestId, SegmentId,
-    SessionId, WebhookId,
+    AnalysisId, ApiKeyId, AuditId, ComplianceProfileId, DeliveryId, EventId, OrganizationId, RecordingId, RequestId,
+    SegmentId, SessionId, WebhookId,
 };
 use serde_json::{Value, json};
 
@@ -35,6 +35,10 @@ pub(crate) fn analysis() -> Value {
 
 pub(crate) fn compliance_profile() -> Value {
     described(id(ComplianceProfileId::PREFIX), "The compliance profile's id.")
+}
+
+pub(crate) fn recording() -> Value {
+    described(id(RecordingId::PREFIX), "The recording's id.")
 }
 
 pub(crate) fn api_key() -> Value {

@@ -11,6 +11,7 @@ pub(super) mod error;
 pub(super) mod event;
 pub(super) mod ids;
 pub(super) mod quality;
+pub(super) mod recording;
 pub(super) mod request;
 pub(super) mod session;
 pub(super) mod stream;
@@ -29,6 +30,7 @@ pub(super) fn all(edition: Edition) -> Vec<(String, Node)> {
         transcript::schemas(),
         quality::schemas(),
         analysis::schemas(),
+        recording::schemas(),
         account::schemas(),
         api_key::schemas(),
         audit::schemas(),

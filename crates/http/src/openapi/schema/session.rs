@@ -6,8 +6,8 @@ use kallglot_core::vocabulary::Vocabulary;
 use serde_json::{Value, json};
 
 use super::{
-    NO_CONTROL, NOT_BLANK, Schemas, alone, answer, count_or_null, flag, ids, kind, language_or_null, list, one_of,
-    part, part_or_null, reference, request, rules, text, text_or_null, time, time_or_null,
+    NO_CONTROL, NOT_BLANK, Schemas, alone, answer, count_or_null, ids, kind, language_or_null, list, one_of,
+    part_or_null, reference, request, rules, text, text_or_null, time, time_or_null,
 };
 use crate::openapi::node::{Node, object};
 
@@ -27,7 +27,7 @@ const EXAMPLE: &str = r#"{
     "token": "kst_live_…",
     "expires_at": "2026-11-22T09:35:00Z"
   },
-  "recording": { "enabled": false },
+  "recording": { "enabled": false, "paused": false },
   "metadata": { "ticket": "4711" },
   "created_at": "2026-11-22T09:30:00.000Z",
   "started_at": null,
@@ -114,8 +114,8 @@ fn create(edition: Edition) -> Node {
         (
             "recording",
             json!({
-                "type": ["object", "null"], "description": "Whether the call is recorded.", "additionalProperties": false,
-                "properties": { "enabled": { "type": ["boolean", "null"], "default": false } },
+                "type": ["object", "null"], "description": "Whether the call is recorded. Left out, as the organization does.", "additionalProperties": false,
+                "properties": { "enabled": { "type": ["boolean", "null"] } },
             })
             .into(),
         ),
@@ -309,7 +309,7 @@ fn session() -> Node {
                     "expires_at" => time_or_null("Until when the token lets its holder join."),
                 },
             ),
-            "recording" => part("Whether it is recorded.", object! { "enabled" => flag("It is.") }),
+            "recording" => reference("SessionRecording"),
             "metadata" => json!({ "type": "object", "additionalProperties": { "type": "string" }, "description": "Your own data." }),
             "created_at" => time("When it was created."),
             "started_at" => time_or_null("When the first audio came."),

@@ -4,6 +4,7 @@ pub(super) mod account;
 pub(super) mod analysis;
 pub(super) mod api_keys;
 pub(super) mod events;
+pub(super) mod recordings;
 pub(super) mod requests;
 pub(super) mod server;
 pub(super) mod sessions;
@@ -59,6 +60,10 @@ fn compliance_profile_id(_: Edition) -> Value {
 
 fn api_key_id(_: Edition) -> Value {
     undescribed(ids::api_key())
+}
+
+fn recording_id(_: Edition) -> Value {
+    undescribed(ids::recording())
 }
 
 fn request_id(_: Edition) -> Value {
