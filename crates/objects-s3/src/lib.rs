@@ -12,9 +12,7 @@ use bytes::Bytes;
 use kallglot_objects::{ObjectError, Objects, is_name};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
-use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig, WriteMultipart,
-};
+use object_store::{BackoffConfig, ClientOptions, ObjectStoreExt as _, PutPayload, RetryConfig, WriteMultipart};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 

@@ -12,6 +12,7 @@ use kallglot_cluster_redis::{RedisCluster, RedisConfig};
 use kallglot_core::api_key::Peppers;
 use kallglot_core::id::NodeId;
 use kallglot_objects::{Folder, Objects};
+use kallglot_objects_s3::S3;
 use kallglot_storage::{Storage, StorageError};
 use kallglot_storage_postgres::PostgresStorage;
 use kallglot_storage_sqlite::SqliteStorage;
@@ -47,7 +48,20 @@ pub(crate) async fn sqlite(data_dir: &Path) -> Result<SqliteStorage, StartError>
 
 /// Where recordings are kept, as `recordings_url` says; none where a cluster's nodes have no place that all of them reach.
 pub(crate) fn objects(config: &Config, data_dir: &Path, node: NodeId) -> Result<Option<Arc<dyn Objects>>, StartError> {
-    let url = config.recordings.url.as_str();
+    let (url, settings) = (config.recordings.url.as_str(), &config.recordings);
+    if let Some(place) = url.strip_prefix("s3://") {
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let store = S3::new(&kallglot_objects_s3::Config {
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+            endpoint: settings.endpoint.clone(),
+            region: settings.region.clone(),
+            access_key_id: settings.access_key_id.clone(),
+            secret_access_key: settings.secret_access_key.expose().into(),
+            path_style: settings.path_style,
+        })?;
+        return Ok(Some(Arc::new(store)));
+    }
     let path = match url.strip_prefix("file://") {
         Some(path) => PathBuf::from(path),
         None if url.is_empty() && config.is_shared() => return Ok(None),

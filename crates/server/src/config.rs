@@ -306,6 +306,15 @@ impl Config {
         if !proxy.is_empty() && kallglot_webhooks::ProxyAddress::parse(proxy).is_none() {
             return wrong("webhooks.proxy", &proxy, "empty or like \"http://proxy.internal:3128\"");
         }
+        let url = self.recordings.url.as_str();
+        let is_s3 = url.strip_prefix("s3://").is_some_and(|place| !place.is_empty() && !place.starts_with('/'));
+        if !url.is_empty() && !is_s3 && !url.starts_with("file:///") {
+            return wrong("recordings.url", &format!("{url:?}"), "empty, \"s3://bucket/prefix\" or \"file:///folder\"");
+        }
+        if is_s3 && (self.recordings.access_key_id.is_empty() || self.recordings.secret_access_key.0.is_empty()) {
+            let text = "`recordings.url` names a bucket: set `recordings.access_key_id` and `recordings.secret_access_key` too.";
+            return Err(ConfigError(text.into()));
+        }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             return wrong("log.format", &self.log.format, "\"text\" or \"json\"");
         }

@@ -46,6 +46,9 @@ pub(crate) enum StartError {
     /// PostgreSQL.
     #[error(transparent)]
     Postgres(#[from] kallglot_storage_postgres::OpenError),
+    /// Where recordings are kept.
+    #[error(transparent)]
+    Objects(#[from] kallglot_objects_s3::InvalidConfig),
     /// Redis.
     #[error(transparent)]
     Redis(#[from] kallglot_cluster_redis::InvalidConfig),
