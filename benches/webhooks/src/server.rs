@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::node::ThisNode;
+use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
 use kallglot_app::{App, AppConfig, Parts};
@@ -118,6 +119,8 @@ async fn make(app: &App, args: &Serve, ports: &[u16]) -> Result<(), Failure> {
             vocabulary: Vocabulary::default(),
             leak_policy: LeakPolicy::default(),
             low_credits_threshold: 0,
+            recording: false,
+            recordings_kept_days: 30,
             created_at: now,
         };
         app.storage.create_organization(&organization, 0, &change()).await?;
@@ -178,6 +181,7 @@ fn session(number: u64) -> NewSession {
         target_language: "es".parse().ok(),
         voice: None,
         vocabulary: Vocabulary::default(),
+        recording: Default::default(),
         metadata: [("order".to_owned(), "4711".to_owned())].into(),
         created_at: now,
         last_activity_at: now,
@@ -239,6 +243,7 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
     let engines = EngineRouter::new(vec![Arc::new(engine)]);
     let node = ThisNode::alone(NodeId::new(clock.now(), random.as_ref()));
     let spool = Spool::open(&args.data.join("spool"))?;
+    let recordings = Arc::new(Recordings::open(&args.data.join("recordings"), None)?);
     let live = LiveDependencies {
         storage: Arc::clone(&storage),
         cluster: cluster.clone(),
@@ -246,6 +251,7 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
         random: random.clone(),
         engines: engines.clone(),
         spool: spool.clone(),
+        recordings: Arc::clone(&recordings),
         node: node.id,
     };
     let egress = EgressPolicy { allow_networks: vec!["127.0.0.0/8".parse()?], allow_http_in_test: true };
@@ -261,6 +267,7 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
         engines,
         hub: Hub::new(live, tasks.clone(), stop.clone()),
         spool,
+        recordings,
         node,
         webhooks: Webhooks::new([10; 32], egress.clone()),
     }));

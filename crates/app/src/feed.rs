@@ -117,7 +117,7 @@ impl Feed {
             changes.iter().any(|change| match change {
                 GateChange::Key(key) | GateChange::CloseStreams(key) => waiter.key == *key,
                 GateChange::Organization(organization) => waiter.tenant.organization == *organization,
-                GateChange::EndSession(..) => false,
+                GateChange::EndSession(..) | GateChange::Record(..) => false,
             })
         };
         self.each(|waiter| {

@@ -25,7 +25,18 @@ async fn client(server: &TestServer, organization: &Organization) -> Client {
     server.client_that_may(organization, &may).await
 }
 
-async fn recorded_call(api: &Client, mode: Mode) -> Call {
+/// The id of a mix of a short call.
+pub(crate) async fn recorded_call(api: &Client) -> String {
+    let mut call = begin(api, Mode::BidirectionalTranslation).await;
+    call.play(Speaker::Customer, &voice_mulaw(60)).await;
+    call.stream.ping().await.unwrap();
+    api.end_session(&call.session.id, None).await.unwrap();
+    let [mixed, ..] = ready(api, &call.session.id).await;
+    assert_eq!(mixed.status, "ready");
+    mixed.id
+}
+
+async fn begin(api: &Client, mode: Mode) -> Call {
     let session = api.create_session(&NewSession::new(mode, "en", "es").recorded(true)).await.unwrap();
     let stream = Call::join(&session, None).await;
     Call { session, stream }
@@ -74,7 +85,7 @@ async fn hear_translation(call: &mut Call) {
 async fn what_was_said_and_what_was_heard_is_in_the_recording() {
     let server = TestServer::start().await;
     let api = client(&server, &server.organization().await).await;
-    let mut call = recorded_call(&api, Mode::BidirectionalTranslation).await;
+    let mut call = begin(&api, Mode::BidirectionalTranslation).await;
     let session = call.session.id.clone();
     assert_eq!(api.recordings_of(&session).await.unwrap().len(), 0, "they are there from the end on");
     call.say(Speaker::Customer, 800).await;
@@ -119,7 +130,7 @@ async fn what_was_said_and_what_was_heard_is_in_the_recording() {
 async fn the_original_that_an_agent_hears_is_recorded_once() {
     let server = TestServer::start().await;
     let api = client(&server, &server.organization().await).await;
-    let mut call = recorded_call(&api, Mode::AssistiveTranslation).await;
+    let mut call = begin(&api, Mode::AssistiveTranslation).await;
     call.say(Speaker::Customer, 600).await;
     call.next_final().await;
     let session = call.session.id.clone();
@@ -136,7 +147,7 @@ async fn the_original_that_an_agent_hears_is_recorded_once() {
 async fn audio_comes_in_every_form_and_in_ranges() {
     let server = TestServer::start().await;
     let api = client(&server, &server.organization().await).await;
-    let mut call = recorded_call(&api, Mode::BidirectionalTranslation).await;
+    let mut call = begin(&api, Mode::BidirectionalTranslation).await;
     call.say(Speaker::Customer, 600).await;
     call.next_final().await;
     let session = call.session.id.clone();
@@ -213,7 +224,7 @@ async fn nothing_is_recorded_unless_somebody_wants_it() {
 async fn what_is_said_while_paused_is_nowhere() {
     let server = TestServer::start().await;
     let api = client(&server, &server.organization().await).await;
-    let mut call = recorded_call(&api, Mode::BidirectionalTranslation).await;
+    let mut call = begin(&api, Mode::BidirectionalTranslation).await;
     let session = call.session.id.clone();
     call.say(Speaker::Customer, 400).await;
     call.next_final().await;
@@ -246,7 +257,7 @@ async fn what_is_said_while_paused_is_nowhere() {
 async fn a_call_that_only_paused_has_recordings_that_say_so() {
     let server = TestServer::start().await;
     let api = client(&server, &server.organization().await).await;
-    let mut call = recorded_call(&api, Mode::BidirectionalTranslation).await;
+    let mut call = begin(&api, Mode::BidirectionalTranslation).await;
     api.pause_recording(&call.session.id, true).await.unwrap();
     call.say(Speaker::Customer, 300).await;
     call.next_final().await;
@@ -264,7 +275,7 @@ async fn a_recording_goes_on_after_a_restart() {
     let server = TestServer::start().await;
     let organization = server.organization().await;
     let api = client(&server, &organization).await;
-    let mut call = recorded_call(&api, Mode::BidirectionalTranslation).await;
+    let mut call = begin(&api, Mode::BidirectionalTranslation).await;
     let session = call.session.id.clone();
     call.say(Speaker::Customer, 400).await;
     call.next_final().await;
@@ -292,7 +303,7 @@ async fn a_deleted_recording_is_gone_with_its_audio() {
     let server = TestServer::start().await;
     let organization = server.organization().await;
     let api = client(&server, &organization).await;
-    let mut call = recorded_call(&api, Mode::BidirectionalTranslation).await;
+    let mut call = begin(&api, Mode::BidirectionalTranslation).await;
     call.say(Speaker::Customer, 400).await;
     call.next_final().await;
     let session = call.session.id.clone();
@@ -339,7 +350,7 @@ async fn a_recording_expires_with_its_audio() {
     let server = TestServer::start().await;
     let organization = server.organization_with(1000, |it| it.recordings_kept_days = 2).await;
     let api = client(&server, &organization).await;
-    let mut call = recorded_call(&api, Mode::BidirectionalTranslation).await;
+    let mut call = begin(&api, Mode::BidirectionalTranslation).await;
     call.say(Speaker::Customer, 300).await;
     call.next_final().await;
     let session = call.session.id.clone();
@@ -379,7 +390,7 @@ async fn recordings_are_strangers_to_other_tenants() {
     let server = TestServer::start().await;
     let organization = server.organization().await;
     let api = client(&server, &organization).await;
-    let mut call = recorded_call(&api, Mode::BidirectionalTranslation).await;
+    let mut call = begin(&api, Mode::BidirectionalTranslation).await;
     call.say(Speaker::Customer, 300).await;
     let session = call.session.id.clone();
     api.end_session(&session, None).await.unwrap();

@@ -126,6 +126,29 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
+/// Recordings, and pausing them.
+async fn recordings(api: &Checked, mixed: &str) {
+    let recording = api.get("getRecording", &[mixed], "").await;
+    let session = text(&recording["session_id"]);
+    api.get("listSessionRecordings", &[session], "").await;
+    assert_eq!(api.get("listSessionRecordings", &[session], "?channel=left").await["error"]["param"], "channel");
+    api.get("listRecordings", &[], "?limit=1").await;
+    for query in ["", "?format=wav&layout=stereo", "?format=ogg&track=original", "?format=flac"] {
+        api.get("getRecordingAudio", &[mixed], query).await;
+    }
+    let ended = api.send("pauseRecording", &[session], "", &[], None).await;
+    assert_eq!(ended["error"]["code"], "session_already_ended");
+    let recorded = json!({ "mode": "bidirectional_translation", "source_language": "en", "target_language": "es",
+        "recording": { "enabled": true } });
+    let session = api.post("createSession", &[], recorded).await;
+    let id = text(&session["id"]);
+    assert_eq!(api.send("pauseRecording", &[id], "", &[], None).await["paused"], true);
+    assert_eq!(api.send("resumeRecording", &[id], "", &[], None).await["paused"], false);
+    api.send("deleteRecording", &[mixed], "", &[], None).await;
+    assert_eq!(api.get("getRecording", &[mixed], "").await["error"]["code"], "recording_not_found");
+    assert_eq!(api.get("getRecordingAudio", &[mixed], "").await["error"]["code"], "recording_not_found");
+}
+
 /// Endpoints, deliveries and events.
 async fn webhooks(api: &Checked) {
     for example in api.examples("createWebhook") {
@@ -250,6 +273,7 @@ async fn tour(edition: &'static str) {
     api.get("listAuditLog", &[], &format!("?starting_after={}", text(&entry["id"]))).await;
 
     webhooks(&api).await;
+    recordings(&api, &crate::recordings::recorded_call(&api.client).await).await;
     let requests = api.get("listRequests", &[], "").await;
     assert!(requests["data"].as_array().unwrap().len() > 10);
     let own = format!("?api_key={}&limit=100", text(&whoami["api_key"]["id"]));

@@ -6,6 +6,8 @@ use kallglot_testkit::client::{Answer, Body, Client};
 use kallglot_testkit::{Organization, TestServer};
 use serde_json::json;
 
+use crate::recordings::recorded_call;
+
 use super::{Operation, document, mistakes, operations, validator};
 
 async fn send(client: &Client, operation: &Operation, path: &str) -> Answer {
@@ -42,6 +44,11 @@ async fn path_of(operation: &Operation, server: &TestServer, owner: &Organizatio
             let page = api.get("/v1/events?limit=1").await.unwrap().json();
             page["data"][0]["id"].as_str().unwrap().to_owned()
         }
+        path if path.starts_with("/v1/sessions/{id}/recording/") => {
+            let recorded = json!({ "mode": "bidirectional_translation", "recording": { "enabled": true } });
+            created(api.post("/v1/sessions", recorded).await.unwrap())
+        }
+        path if path.starts_with("/v1/recordings/{id}") => recorded_call(&api).await,
         path if path.starts_with("/v1/sessions/{id}") => {
             let id = created(api.post("/v1/sessions", new_session).await.unwrap());
             crate::analysis::say(server, &id, Speaker::Agent, "en", "Good morning.").await;
@@ -171,6 +178,7 @@ async fn what_belongs_to_the_other_environment_is_told_apart() {
             "/v1/webhooks/{id}",
             "/v1/analyses/{id}",
             "/v1/compliance_profiles/{id}",
+            "/v1/recordings/{id}",
         ]
         .iter()
         .any(|owned| operation.path.starts_with(owned));
