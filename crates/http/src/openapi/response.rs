@@ -50,7 +50,7 @@ fn content(content: Content, forms: &mut Vec<(String, Node)>) {
         Content::Text(media_type, example) => {
             forms.push((media_type.into(), object! { "schema" => json!({ "type": "string" }), "example" => example }))
         }
-        Content::Binary(media_type) => forms.push((media_type.into(), object! {})),
+        Content::Binary(media_type) => forms.push((media_type.into(), object! { "schema" => json!({}) })),
         Content::OneOf(several) => several.iter().for_each(|one| self::content(*one, forms)),
     }
 }
