@@ -166,6 +166,7 @@ mod tests {
             target_language: None,
             voice: None,
             vocabulary: Vocabulary::default(),
+            recording: Default::default(),
             metadata: BTreeMap::new(),
             created_at: Timestamp::UNIX_EPOCH,
             last_activity_at: Timestamp::UNIX_EPOCH,

@@ -35,12 +35,14 @@ macro_rules! repositories {
                 AnalysisRepository, Beat, Claim, CreatePaid, EndedSession, EventFilter, EventMark, EventRepository,
                 GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey,
                 LogRepository, MadeRecordings, NewAnalysis, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
-                OrganizationRepository, OrganizationUpdate, Page, PageRequest, RecordingPart, RecordingRepository, RecordingWork, RequestBlock, RotateKey,
-                SessionRepository, StorageError, StoreProfile, StoredAnswer, StoredTrack, TurnRepository,
+                OrganizationRepository, OrganizationUpdate, Page, PageRequest, RecordingPart, RecordingRepository,
+                RecordingWork, RequestBlock, RotateKey, SessionRepository, StorageError, StoreProfile, StoredAnswer,
+                StoredTrack, TurnRepository,
             };
             use $crate::transfer::{self, Record, Table, Transfer};
             use $crate::{
-                analysis, audit, credit, event, gate, idempotency, key, log, node, organization, recording, session, turn,
+                analysis, audit, credit, event, gate, idempotency, key, log, node, organization, recording, session,
+                turn,
             };
 
             // Webhooks.
