@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clap::Args;
 use futures_util::future::join_all;
+use kallglot_app::analysis::Analyses;
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::node::ThisNode;
@@ -86,7 +87,7 @@ struct SystemRandom;
 
 impl RandomSource for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        #[allow(clippy::expect_used, reason = "on Linux this can't fail once the system is up")]
+        #[allow(clippy::disallowed_methods, reason = "as the server draws it")]
         getrandom::fill(bytes).expect("the operating system gives random bytes");
     }
 }
@@ -270,6 +271,7 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
         recordings,
         node,
         webhooks: Webhooks::new([10; 32], egress.clone()),
+        analyses: Analyses::default(),
     }));
     let ports: Vec<u16> = std::fs::read_to_string(&args.ports)?.lines().map(str::parse).collect::<Result<_, _>>()?;
     if app.storage.organization(tenant(0).organization).await?.is_none() {

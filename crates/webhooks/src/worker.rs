@@ -187,10 +187,8 @@ impl Worker {
                 storing = Some(self.store());
             }
             self.begin_what_may(now);
-            let wake_at = self
-                .next_pause(now)
-                .map_or(look_at, |pause| if looking.is_some() { pause } else { pause.min(look_at) });
-            let wake = looking.is_none() || self.next_pause(now).is_some();
+            let pause = self.next_pause(now);
+            let wake_at = pause.into_iter().chain(looking.is_none().then_some(look_at)).min();
             let (hurry, app) = (looking.is_none(), Arc::clone(&self.app));
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -223,7 +221,7 @@ impl Worker {
                     };
                 }
                 () = app.webhooks.hurry.notified(), if hurry => look_at = Instant::now(),
-                () = tokio::time::sleep_until(wake_at), if wake => {}
+                () = tokio::time::sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
             }
             // Who runs dry should not wait for the next round.
             if looking.is_none()
@@ -302,8 +300,9 @@ impl Worker {
         for (id, endpoint) in &mut self.endpoints {
             let Some(state) = states.get(id) else { continue };
             let due = state.due_at.is_some_and(|due_at| due_at <= clock_now);
-            endpoint.more = due && look.asked.get(id).is_none_or(|asked| got.get(id).is_some_and(|got| got >= asked))
-                || (due && endpoint.is_empty());
+            let got = got.get(id).copied().unwrap_or(0);
+            let exhausted = look.asked.get(id).is_some_and(|asked| got < *asked);
+            endpoint.more = due && (endpoint.is_empty() || !exhausted);
             if due {
                 endpoint.busy_at = now;
             }
@@ -358,7 +357,7 @@ impl Worker {
             turn %= free.len();
             let (id, laggard) = free[turn];
             let may = !laggard || laggards < self.config.in_flight_max / 2;
-            let begun = may.then(|| self.begin(id, now)).unwrap_or(false);
+            let begun = may && self.begin(id, now);
             if begun {
                 laggards += usize::from(laggard);
                 turn += 1;
