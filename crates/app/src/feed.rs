@@ -5,17 +5,18 @@
 //! whatever the number of those who wait, and not at all when nobody does.
 //!
 //! What must stay true: who registers ([`Feed::wait_for`]) before it reads misses nothing; who is let in by a key is told when that key or
-//! its organization changes, and stops.
+//! its organization may have changed, and asks whether it still is.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kallglot_core::api_key::ApiKey;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::{ApiKeyId, OrganizationId, SessionId};
 use kallglot_core::session::Tenant;
-use kallglot_storage::{EventMark, GateChange, StorageError};
+use kallglot_storage::{EventMark, GateChange, Storage, StorageError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +52,7 @@ struct Waiter {
     key: ApiKeyId,
     /// The last place among all events that it was told of; 0 before it was told of any.
     told: AtomicI64,
-    /// Whether its key or its organization has changed.
+    /// Whether its key or its organization may have changed since it was last asked.
     changed: AtomicBool,
     wake: Notify,
 }
@@ -172,9 +173,32 @@ impl Place {
         self.waiter.wake.notified().await;
     }
 
-    /// Whether the key or its organization has changed: who it lets in has to show it again.
-    pub fn is_changed(&self) -> bool {
-        self.waiter.changed.load(Ordering::Relaxed)
+    /// Whether `known`, by whose authority this one waits, still lets in, for all that has been heard of changes.
+    ///
+    /// # Errors
+    /// Storage's: it can't be said now, and nothing is to be told until it can.
+    pub async fn still_lets_in(&self, storage: &dyn Storage, known: &Known) -> Result<bool, StorageError> {
+        if !self.waiter.changed.swap(false, Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let asked = async {
+            let key = storage.key(known.key.tenant(), known.key.id).await?;
+            let organization = storage.organization(known.organization.id).await?;
+            Ok((key, organization))
+        };
+        match asked.await {
+            Ok((Some(key), Some(organization))) => {
+                // That it was used is no change.
+                let (last_used_at, old_secret_last_used_at) =
+                    (known.key.last_used_at, known.key.old_secret_last_used_at);
+                Ok(organization.active && ApiKey { last_used_at, old_secret_last_used_at, ..key } == known.key)
+            }
+            Ok(_) => Ok(false),
+            Err(error) => {
+                self.waiter.changed.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+        }
     }
 
     /// The last place among all events that this one was told of; 0 before it was told of any.

@@ -220,10 +220,15 @@ impl Stream {
         heartbeat.reset();
         let stop = self.state.stop.clone();
         loop {
-            if place.is_changed() || self.is_shut_out() {
+            let lets_in = place.still_lets_in(self.state.app.storage.as_ref(), &self.known).await;
+            if self.is_shut_out() || matches!(lets_in, Ok(false)) {
                 return Ok(());
             }
-            let again = match self.send_all(place).await? {
+            let sent = match lets_in {
+                Ok(_) => self.send_all(place).await?,
+                Err(error) => Err(error),
+            };
+            let again = match sent {
                 Ok(true) => {
                     self.send(": the session has ended\n\n".into()).await?;
                     return Ok(());
