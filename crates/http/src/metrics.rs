@@ -45,6 +45,10 @@ pub struct Metrics {
     database_up: Gauge,
     redis_up: Gauge,
     redis_fallbacks: Gauge,
+    recordings_waiting: Gauge,
+    recordings_waiting_bytes: Gauge,
+    recordings_dropped_ms: Gauge,
+    recordings_write_failures: Gauge,
     spool_bytes: Gauge,
     spool_rejected_bytes: Gauge,
     event_streams: Gauge,
@@ -77,6 +81,10 @@ impl Default for Metrics {
             database_up: Gauge::default(),
             redis_up: Gauge::default(),
             redis_fallbacks: Gauge::default(),
+            recordings_waiting: Gauge::default(),
+            recordings_waiting_bytes: Gauge::default(),
+            recordings_dropped_ms: Gauge::default(),
+            recordings_write_failures: Gauge::default(),
             spool_bytes: Gauge::default(),
             spool_rejected_bytes: Gauge::default(),
             event_streams: Gauge::default(),
@@ -117,6 +125,26 @@ impl Default for Metrics {
                 "redis_fallbacks",
                 "Calls that this node counted by itself because Redis did not answer, since the start",
                 &metrics.redis_fallbacks,
+            ),
+            (
+                "recordings_waiting",
+                "Sessions that have ended and whose recordings are not made, on all nodes",
+                &metrics.recordings_waiting,
+            ),
+            (
+                "recordings_waiting_bytes",
+                "Recorded audio that this node's disk has not taken yet",
+                &metrics.recordings_waiting_bytes,
+            ),
+            (
+                "recordings_dropped_ms",
+                "Audio that was not recorded because the disk did not take it, in milliseconds, since the start",
+                &metrics.recordings_dropped_ms,
+            ),
+            (
+                "recordings_write_failures",
+                "How often a recording could not be written to the disk, since the start",
+                &metrics.recordings_write_failures,
             ),
             ("spool_bytes", "What waits on this node's disk for the database to be back", &metrics.spool_bytes),
             (
@@ -249,6 +277,11 @@ pub(crate) async fn get(_: Scraper, State(state): State<HttpState>) -> Response 
     set(&metrics.redis_fallbacks, app.cluster.fallbacks());
     set(&metrics.event_streams, app.feed.len() as u64);
     set(&metrics.event_streams_refused, app.feed.refused());
+    let (waiting, disk) = (&app.recordings.waiting, app.recordings.disk.counts());
+    set(&metrics.recordings_waiting, waiting.load(Ordering::Relaxed));
+    set(&metrics.recordings_waiting_bytes, disk.waiting_bytes.load(Ordering::Relaxed));
+    set(&metrics.recordings_dropped_ms, disk.dropped_ms.load(Ordering::Relaxed));
+    set(&metrics.recordings_write_failures, disk.failures.load(Ordering::Relaxed));
     set(&metrics.spool_bytes, app.spool.bytes());
     set(&metrics.spool_rejected_bytes, app.spool.rejected_bytes());
     let analyses = &app.analyses.counts;

@@ -5,6 +5,7 @@ mod call;
 mod commands;
 mod crash;
 mod crash_gate;
+mod crash_recording;
 mod deploy;
 mod fault_run;
 mod load;
