@@ -5,8 +5,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use kallglot_app::App;
-use kallglot_app::analysis::Asked;
 use kallglot_app::analysis::document::Document;
+use kallglot_app::analysis::{Asked, CreateAnalysis};
 use kallglot_app::idempotency::Repeatable;
 use kallglot_core::analysis::{Analysis, AnalysisState, ComplianceProfile, Part};
 use kallglot_core::error_code::ErrorCode;
@@ -170,12 +170,13 @@ async fn make(
     let include = include(&mut fields)?;
     let profile = fields.short_text("profile", ComplianceProfile::NAME_CHARS_MAX)?;
     fields.finish()?;
+    let asked = CreateAnalysis { include, profile };
     let session = find(&state.app, caller.tenant(), session_id(id)?).await?;
     // What waits has no parts, and so a JSON form.
     let render =
         |analysis: &Analysis| body(analysis).ok().and_then(|body| serde_json::to_vec(&body).ok()).unwrap_or_default();
     let (known, request) = (&caller.known, caller.context.id);
-    Ok(state.app.create_analysis(known, request, &session, include, profile.as_deref(), repeatable, render).await?)
+    Ok(state.app.create_analysis(known, request, &session, asked, repeatable, render).await?)
 }
 
 pub(crate) async fn get(

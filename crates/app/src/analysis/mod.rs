@@ -84,6 +84,15 @@ impl Analyses {
     }
 }
 
+/// What an analysis is asked to be.
+#[derive(Debug, Clone)]
+pub struct CreateAnalysis {
+    /// Which parts to make, in the order of [`Part::ALL`].
+    pub include: Vec<Part>,
+    /// The id or name of the profile to judge by.
+    pub profile: Option<String>,
+}
+
 /// What became of a request for an analysis.
 pub enum Asked {
     /// It is there, and will be made; its answer's body.
@@ -123,13 +132,12 @@ impl App {
         caller: &Known,
         request: RequestId,
         session: &Session,
-        include: Vec<Part>,
-        profile: Option<&str>,
+        asked: CreateAnalysis,
         repeatable: Option<&Repeatable>,
         render: impl Fn(&Analysis) -> Vec<u8>,
     ) -> Result<Asked, Error> {
         let tenant = caller.key.tenant();
-        let profile = match profile {
+        let profile = match &asked.profile {
             Some(profile) => Some(self.profile_to_use(tenant, profile).await?),
             None => None,
         };
@@ -141,7 +149,7 @@ impl App {
             id: AnalysisId::new(now, self.random.as_ref()),
             tenant,
             session: session.id,
-            include,
+            include: asked.include,
             profile,
             credits: u32::from(tenant.environment == Environment::Live),
             attempts: 0,
