@@ -47,13 +47,13 @@ fn turn(number: u32) -> Turn {
     let english = format!(
         "The {thing} of room {} is {}, and I would like to know what we can do about it before {} o'clock.",
         100 + number % 90,
-        if number % 5 == 0 { "not working" } else { "ready" },
+        if number.is_multiple_of(5) { "not working" } else { "ready" },
         1 + number % 11
     );
     let spanish = format!(
         "La {cosa} de la habitación {} {}, y me gustaría saber qué podemos hacer antes de las {}.",
         100 + number % 90,
-        if number % 5 == 0 { "no funciona" } else { "está lista" },
+        if number.is_multiple_of(5) { "no funciona" } else { "está lista" },
         1 + number % 11
     );
     let (language, text, other, translation) =

@@ -131,19 +131,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn search(&self, phrase: &'a Phrase, gap_words: u8, found: &mut Vec<Found<'a>>) {
+    /// `words` are the phrase's in this run's language.
+    fn search(&self, phrase: &'a Phrase, words: &[Word], gap_words: u8, found: &mut Vec<Found<'a>>) {
         let Some(first) = self.tokens.first() else { return };
         if !phrase.is_for(first.reading.tag) {
             return;
         }
-        let words = words_in(phrase, self.language);
         let Some(begin) = words.first() else { return };
         let mut after = 0;
         for start in self.starts(begin) {
             if start < after || found.len() >= FOUND_MAX {
                 continue;
             }
-            let Some(end) = self.end_of(start, &words, gap_words.into()) else { continue };
+            let Some(end) = self.end_of(start, words, gap_words.into()) else { continue };
             after = end + 1;
             let token = &self.tokens[start];
             found.push(Found {
@@ -186,9 +186,14 @@ pub(super) fn runs<'a>(transcript: &'a Transcript<'a>) -> Vec<Run<'a>> {
 /// Where a rule's phrases were said by whom the rule is about, in the order of time; once per turn, what was said before its translation.
 pub(super) fn search<'a>(rule: &'a Rule, runs: &[Run<'a>]) -> Vec<Found<'a>> {
     let mut found = Vec::new();
+    // There are many runs, and few languages.
+    let mut phrases: HashMap<Option<Language>, Vec<Vec<Word>>> = HashMap::new();
     for run in runs.iter().filter(|run| rule.by.is(run.speaker)) {
-        for phrase in &rule.phrases {
-            run.search(phrase, rule.gap_words, &mut found);
+        let words = phrases
+            .entry(run.language)
+            .or_insert_with(|| rule.phrases.iter().map(|phrase| words_in(phrase, run.language)).collect());
+        for (phrase, words) in rule.phrases.iter().zip(words) {
+            run.search(phrase, words, rule.gap_words, &mut found);
         }
     }
     found.sort_by_key(|found| (found.said.turn.start_ms, found.said.turn.sequence, found.reading.translated, found.at));
