@@ -115,7 +115,7 @@ pub(crate) async fn make(plan: Plan, show: &mut Show) -> Result<Report, CallErro
     session.voice = plan.voice.clone();
     session.vocabulary = plan.vocabulary.clone();
     session.metadata.insert("made_by".into(), plan.made_by.into());
-    let session = client.create_session(&session).await.map_err(explain)?;
+    let session = client.create_session(&session.recorded(plan.record)).await.map_err(explain)?;
     show.started(&session);
     let result = tokio::select! {
         result = Call::connect(&client, &session, plan, show) => result,

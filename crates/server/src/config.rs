@@ -125,6 +125,12 @@ pub(crate) struct WebhookSettings {
 }
 
 impl WebhookSettings {
+    /// Lets test endpoints be on this machine and speak plain HTTP.
+    pub(crate) fn allow_this_machine(&mut self) {
+        self.allow_networks.extend(["127.0.0.0/8".parse(), "::1/128".parse()].into_iter().flatten());
+        self.allow_http_in_test = true;
+    }
+
     /// Where webhooks may be sent.
     pub(crate) fn egress(&self) -> EgressPolicy {
         EgressPolicy { allow_networks: self.allow_networks.clone(), allow_http_in_test: self.allow_http_in_test }

@@ -4,6 +4,8 @@
 //! command line makes them, and the call is `kallglot call`'s. What must stay true: it says which voices are recordings and which
 //! language is recognised with a phrase list; it fails when a party hears nothing.
 
+mod after;
+mod receiver;
 mod recordings;
 
 use std::fs;
@@ -25,6 +27,7 @@ use crate::config::Config;
 use crate::platform::{SystemClock, SystemRandom};
 use crate::serve::{self, Running};
 use crate::{key, org};
+use receiver::Receiver;
 use recordings::{BETWEEN_MS, LINES, SOUNDS};
 
 /// Silence before the first word, as when somebody takes up the receiver.
@@ -83,6 +86,8 @@ async fn demonstrate(args: &DemoArgs, data_dir: Option<&Path>, show: &mut Show) 
     let mut config = Config::load(None, variables).map_err(|error| failed("the settings")(&error))?;
     config.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     config.public_url = String::new();
+    // The demo's receiver is on this machine and speaks plain HTTP.
+    config.webhooks.allow_this_machine();
     log_to(&files.join("server.log"), &config.log.filter)?;
 
     show.heading("Kallglot demo: a customer who speaks English and an agent who speaks Spanish, translated live.");
@@ -174,6 +179,8 @@ async fn on_server(
     let secret = Secret::new(key["secret"].as_str().unwrap_or_default());
     let client =
         Client::new(&running.base_url(), Some(secret.reveal())).map_err(|error| failed("the client")(&error))?;
+    let receiver = Receiver::start().await.map_err(|error| failed("the webhook receiver")(&error))?;
+    after::subscribe(&client, &receiver).await?;
     wait_until_ready(&client).await?;
     show.prose(&format!(
         "A server runs at {}, its organization and test key are made. The call begins.\n",
@@ -193,6 +200,7 @@ async fn on_server(
         cues,
         microphone: false,
         made_by: "kallglot demo",
+        record: true,
         out: Some(files.join("heard.wav")),
     };
     let report = call::make(plan, show).await?;
@@ -206,6 +214,7 @@ async fn on_server(
     }
     let quality = client.quality(&report.session_id).await.map_err(|error| failed("the call's quality")(&error))?;
     write(&files.join("quality.json"), format!("{quality:#}\n").as_bytes())?;
+    after::look(&client, &report.session_id, files, &receiver, show).await?;
     Ok((report, secret))
 }
 
@@ -278,7 +287,7 @@ fn tell_results(root: &Path, files: &Path, report: &Report, secret: &Secret, sho
         "heard.wav",
         "customer.wav",
     ];
-    let names = [&names[..], &["agent.wav", "phrases-es.txt", "server.log"]].concat();
+    let names = [&names[..], &["agent.wav", "phrases-es.txt", "server.log"], &after::FILES].concat();
     let paths: serde_json::Map<String, Value> =
         names.iter().map(|name| ((*name).to_owned(), Value::from(files.join(name).display().to_string()))).collect();
     let ok = judge(report).is_ok();
@@ -290,6 +299,9 @@ fn tell_results(root: &Path, files: &Path, report: &Report, secret: &Secret, sho
     show.heading("Everything is here:");
     show.line(&format!("  {files}/transcript.txt    (also .json, .srt, .vtt)"));
     show.line(&format!("  {files}/heard.wav         left: what the agent heard, right: what the customer heard"));
+    show.line(&format!("  {files}/recording.mp3     the call as it was recorded: left the agent, right the customer (also .ogg)"));
+    show.line(&format!("  {files}/analysis.json     summary, sentiment, keywords, performance"));
+    show.line(&format!("  {files}/webhooks.json     what a receiver was told, and when"));
     show.line(&format!("  {files}/quality.json      the lags as the server measured them"));
     show.line(&format!("  {files}/server.log        what the server logged"));
     show.line("");

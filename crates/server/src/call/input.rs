@@ -61,6 +61,9 @@ pub(crate) struct CallArgs {
     /// Write what was heard: a stereo WAV file, left what the agent heard, right what the customer heard
     #[arg(long, value_name = "WAV")]
     out: Option<PathBuf>,
+    /// Have the server record the call
+    #[arg(long)]
+    record: bool,
     /// Do not colour
     #[arg(long)]
     no_color: bool,
@@ -87,6 +90,8 @@ pub(crate) struct Plan {
     pub(crate) microphone: bool,
     /// For the session's metadata.
     pub(crate) made_by: &'static str,
+    /// Whether the server is to record it.
+    pub(crate) record: bool,
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -145,6 +150,7 @@ impl CallArgs {
             cues,
             microphone: self.microphone,
             made_by: "kallglot call",
+            record: self.record,
             out: self.out,
         })
     }

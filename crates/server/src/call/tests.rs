@@ -52,6 +52,7 @@ fn plan(server: &FakeServer, cues: Vec<Cue>) -> Plan {
         cues,
         microphone: false,
         made_by: "a test",
+        record: false,
         out: None,
     }
 }
