@@ -127,7 +127,8 @@ pub(crate) struct WebhookSettings {
 impl WebhookSettings {
     /// Lets test endpoints be on this machine and speak plain HTTP.
     pub(crate) fn allow_this_machine(&mut self) {
-        self.allow_networks.extend(["127.0.0.0/8".parse(), "::1/128".parse()].into_iter().flatten());
+        let own = ["127.0.0.0/8", "::1/128"].map(str::parse::<IpNet>);
+        self.allow_networks.extend(own.into_iter().flatten());
         self.allow_http_in_test = true;
     }
 
