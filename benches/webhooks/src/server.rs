@@ -269,7 +269,6 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
         hub: Hub::new(live, tasks.clone(), stop.clone()),
         spool,
         recordings,
-        analyses: kallglot_app::analysis::Analyses::default(),
         node,
         webhooks: Webhooks::new([10; 32], egress.clone()),
         analyses: Analyses::default(),

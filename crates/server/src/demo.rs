@@ -299,7 +299,9 @@ fn tell_results(root: &Path, files: &Path, report: &Report, secret: &Secret, sho
     show.heading("Everything is here:");
     show.line(&format!("  {files}/transcript.txt    (also .json, .srt, .vtt)"));
     show.line(&format!("  {files}/heard.wav         left: what the agent heard, right: what the customer heard"));
-    show.line(&format!("  {files}/recording.mp3     the call as it was recorded: left the agent, right the customer (also .ogg)"));
+    show.line(&format!(
+        "  {files}/recording.mp3     the call as it was recorded: left the agent, right the customer (also .ogg)"
+    ));
     show.line(&format!("  {files}/analysis.json     summary, sentiment, keywords, performance"));
     show.line(&format!("  {files}/webhooks.json     what a receiver was told, and when"));
     show.line(&format!("  {files}/quality.json      the lags as the server measured them"));

@@ -135,10 +135,7 @@ fn tell_analysis(analysis: &Value, show: &mut Show) {
 }
 
 /// Asks until there is an answer.
-async fn until<T>(
-    what: &str,
-    mut ask: impl AsyncFnMut() -> Result<Option<T>, ClientError>,
-) -> Result<T, CallError> {
+async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>, ClientError>) -> Result<T, CallError> {
     let deadline = Instant::now() + DONE_MAX;
     loop {
         if let Some(done) = ask().await.map_err(|error| failed(what)(&error))? {
