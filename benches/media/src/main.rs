@@ -80,6 +80,9 @@ struct RunArgs {
     /// Only the server, not the floor
     #[arg(long)]
     no_floor: bool,
+    /// The server once more, recording every session
+    #[arg(long)]
+    record: bool,
 }
 
 fn main() -> ExitCode {
@@ -103,6 +106,8 @@ fn main() -> ExitCode {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum System {
     Kallglot,
+    /// The same, with every session recorded.
+    Recording,
     Echo,
 }
 
@@ -117,6 +122,8 @@ struct Measured {
     /// Of the server, each second of the measurement.
     over_time_kb: Vec<u64>,
     load_average: f64,
+    /// What the recordings grew by, per second and session.
+    recorded_bytes: f64,
 }
 
 fn measure(
@@ -127,7 +134,7 @@ fn measure(
 ) -> io::Result<Measured> {
     let core = args.pin.then_some(0);
     let server = match system {
-        System::Kallglot => Server::kallglot(&args.server, core)?,
+        System::Kallglot | System::Recording => Server::kallglot(&args.server, core)?,
         System::Echo => Server::echo(core)?,
     };
     if args.pin {
@@ -136,7 +143,7 @@ fn measure(
         rustix::thread::sched_setaffinity(None, &second)?;
     }
     let before = usage(server.pid());
-    let doors = server.doors(sessions, args.sockets as usize)?;
+    let doors = server.doors(sessions, args.sockets as usize, system == System::Recording)?;
     let progress = Arc::new(Progress::default());
     let (warm, measured) = (Duration::from_secs(args.warm), Duration::from_secs(args.seconds));
     let (sender, done) = sync_channel(1);
@@ -147,6 +154,7 @@ fn measure(
     });
     let mut over_time_kb = Vec::new();
     let mut start: Option<(Instant, Usage, Usage)> = None;
+    let mut recorded = (0, 0);
     let mut end = None;
     let own = std::process::id();
     let mut connected_at = None;
@@ -164,10 +172,12 @@ fn measure(
         let now = usage(server.pid());
         if start.is_none() && since > warm {
             start = Some((at, now, usage(own)));
+            recorded.0 = server.recorded_bytes();
         }
         if start.is_some() && since < warm + measured {
             over_time_kb.push(now.rss_kb);
             end = Some((at, now, usage(own)));
+            recorded.1 = server.recorded_bytes();
             each_second(over_time_kb.len() as u64, now);
         }
         if progress.done.load(Ordering::SeqCst) {
@@ -186,6 +196,7 @@ fn measure(
         rss_kb: (before.rss_kb, server_to.rss_kb),
         over_time_kb,
         load_average: load_average(),
+        recorded_bytes: recorded.1.saturating_sub(recorded.0) as f64 / seconds / sessions as f64,
     })
 }
 
@@ -208,7 +219,11 @@ fn row(system: System, sessions: usize, args: &RunArgs, measured: &Measured) {
     }
     println!(
         "| {sessions} | {} | {:.2} | {:.2} | {:.2} | {:.1} | {:.3} | {:.3} | {:.0} | {:.0} | {:.2} | {:.1} | {} | {} | {} | {errors} | {load_average:.1} |",
-        if system == System::Kallglot { "kallglot" } else { "echo" },
+        match system {
+            System::Kallglot => "kallglot",
+            System::Recording => "recording",
+            System::Echo => "echo",
+        },
         delays.quantile_ms(0.5),
         delays.quantile_ms(0.95),
         delays.quantile_ms(0.99),
@@ -235,11 +250,15 @@ fn steps(sessions: &[usize], args: &RunArgs) -> io::Result<()> {
     );
     head();
     for &count in sessions {
-        for system in [System::Kallglot, System::Echo] {
-            if args.no_floor && system == System::Echo {
+        for system in [System::Kallglot, System::Recording, System::Echo] {
+            if (args.no_floor && system == System::Echo) || (!args.record && system == System::Recording) {
                 continue;
             }
-            row(system, count, args, &measure(system, count, args, |_, _| {})?);
+            let measured = measure(system, count, args, |_, _| {})?;
+            row(system, count, args, &measured);
+            if system == System::Recording {
+                println!("\n{:.0} bytes a second and session on disk\n", measured.recorded_bytes);
+            }
         }
     }
     Ok(())

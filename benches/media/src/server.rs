@@ -41,7 +41,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// The key of its only organization; none on the floor.
     key: Option<String>,
-    _folder: Option<tempfile::TempDir>,
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Drop for Server {
@@ -112,7 +112,7 @@ impl Server {
         folder: Option<tempfile::TempDir>,
     ) -> io::Result<Self> {
         let child = command.stdin(Stdio::null()).spawn()?;
-        let mut server = Self { child, address, key, _folder: folder };
+        let mut server = Self { child, address, key, folder };
         let patience = Instant::now() + Duration::from_secs(30);
         loop {
             match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
@@ -132,8 +132,24 @@ impl Server {
         self.child.id()
     }
 
+    /// How long the logs of recorded sessions are.
+    pub(crate) fn recorded_bytes(&self) -> u64 {
+        let Some(folder) = &self.folder else { return 0 };
+        let (mut folders, mut bytes) = (vec![folder.path().join("data/recordings")], 0);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(file) if file.is_dir() => folders.push(entry.path()),
+                    Ok(file) => bytes += file.len(),
+                    Err(_) => {}
+                }
+            }
+        }
+        bytes
+    }
+
     /// Makes `count` sessions; each has one socket for both parties, or one for each.
-    pub(crate) fn doors(&self, count: usize, sockets: usize) -> io::Result<Vec<Door>> {
+    pub(crate) fn doors(&self, count: usize, sockets: usize, recorded: bool) -> io::Result<Vec<Door>> {
         let parties = [Speaker::Customer, Speaker::Agent];
         let paths = |path: &str| match sockets {
             1 => vec![(path.to_owned(), None)],
@@ -151,7 +167,7 @@ impl Server {
         runtime.block_on(async {
             let mut doors = Vec::new();
             for _ in 0..count {
-                let wanted = NewSession::new(Mode::AssistiveTranslation, "en", "es");
+                let wanted = NewSession::new(Mode::AssistiveTranslation, "en", "es").recorded(recorded);
                 let session = client.create_session(&wanted).await.map_err(io::Error::other)?;
                 let stream = session.stream.ok_or_else(|| io::Error::other("no stream"))?;
                 let path = stream.url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();

@@ -91,7 +91,7 @@ async fn the_first_wrong_field_is_named() {
         (json!({ "routing": { "direction": "up" } }), "routing.direction"),
         (json!({ "audio": { "encoding": "opus" } }), "audio.encoding"),
         (json!({ "audio": { "sample_rate_hz": 16000 } }), "audio.sample_rate_hz"),
-        (json!({ "recording": { "enabled": true } }), "recording.enabled"),
+        (json!({ "recording": { "enabled": "yes" } }), "recording.enabled"),
         (json!({ "recording": { "enable": true } }), "recording.enable"),
         (json!({ "metadata": { "n": 1 } }), "metadata.n"),
         (json!({ "metadata": { long.clone(): "v" } }), &format!("metadata.{long}")),

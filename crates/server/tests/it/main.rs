@@ -1,6 +1,7 @@
 //! The built program as its users have it: the command line, a server that is started, asked, killed and started again.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on must fail at once")]
 
+mod after_call;
 mod call;
 mod commands;
 mod crash;
