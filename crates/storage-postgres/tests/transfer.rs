@@ -12,6 +12,7 @@ use kallglot_core::stream_statistics::{PartyStatistics, StreamStatistics};
 use kallglot_storage::conformance::example::{
     TENANT, answer, at, begin, begin_with_credits, change, event, hash, new_session, secret, turn,
 };
+use kallglot_storage::conformance::fill_after_calls;
 use kallglot_storage::{
     CreatePaid, KeyRepository as _, KeyUse, LogRepository as _, NewSession, OrganizationRepository as _, RequestBlock,
     SessionRepository as _, Storage, TurnRepository as _,
@@ -61,6 +62,7 @@ async fn fill(storage: &impl Storage) {
     let block = RequestBlock { tenant: TENANT, first_at: at(1), last_at: at(2), packed: vec![0, 255, 10, 13] };
     storage.append_request_blocks(&[block]).await.unwrap();
     storage.keep_mark("pepper", "abc").await.unwrap();
+    fill_after_calls(storage).await;
 }
 
 async fn sqlite() -> (SqliteStorage, TempDir) {

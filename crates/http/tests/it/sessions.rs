@@ -36,7 +36,8 @@ async fn a_new_session_has_everything_a_client_needs() {
       "phone_number": null,
       "provider": null,
       "recording": {
-        "enabled": false
+        "enabled": false,
+        "paused": false
       },
       "source_language": "de",
       "started_at": null,

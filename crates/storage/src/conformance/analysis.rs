@@ -230,3 +230,9 @@ pub async fn a_tenant_has_only_so_many_compliance_profiles(storage: &impl Storag
     let stored = storage.create_compliance_profile(&elsewhere).await.unwrap();
     assert!(matches!(stored, StoreProfile::Stored(_)), "another tenant has its own");
 }
+
+/// An analysis of session 1, which must be there, and a profile.
+pub(super) async fn fill(storage: &impl Storage) {
+    storage.create_analysis(&new(1, 0)).await.unwrap();
+    storage.create_compliance_profile(&profile(1, "Übliche")).await.unwrap();
+}

@@ -325,3 +325,19 @@ pub async fn recording_is_paused_where_the_session_lives(storage: &impl Storage)
     let ended: Result<_, StorageError> = storage.set_recording(TENANT, SESSION, paused).await;
     assert_eq!(ended.unwrap().unwrap().recording, on, "what has ended stays as it is");
 }
+
+/// A session whose recordings are made, and one whose recordings are still to be made: sessions 301 and 302.
+pub(super) async fn fill(storage: &impl Storage) {
+    for number in [301, 302] {
+        let session = SessionId::from_bits(number);
+        recorded_session(storage, number).await;
+        start(storage, number).await;
+        storage.save_recording_part(TENANT, session, &part(&format!("part {number}"), 1)).await.unwrap();
+        end(storage, number).await;
+    }
+    let objects: Vec<String> = Track::ALL.iter().map(|track| object(*track)).chain(["of nobody".into()]).collect();
+    storage.reserve_objects(&objects, at(5_000)).await.unwrap();
+    let first = SessionId::from_bits(301);
+    assert!(storage.claim_recording_work(first, node(1), AWAY_AFTER).await.unwrap());
+    assert!(storage.finish_recordings(first, node(1), &made()).await.unwrap());
+}

@@ -244,3 +244,14 @@ pub async fn endpoints_are_claimed_by_one_node_each(storage: &impl Storage) {
     assert_eq!(released, ids.len() as u64 - 1);
     assert_eq!(storage.claim_webhooks(other, at(30), 10).await.unwrap().len(), ids.len());
 }
+
+/// An endpoint to which the creation of session 500 has been delivered.
+pub(super) async fn fill(storage: &impl Storage) {
+    while storage.fan_out(at(20)).await.unwrap().events > 0 {}
+    storage.create_webhook(&webhook(1), b"sealed", None, &change(1_000, 20)).await.unwrap();
+    raise(storage, 500).await;
+    storage.fan_out(at(30)).await.unwrap();
+    storage.claim_webhooks(NODE, at(30), 10).await.unwrap();
+    let delivery = due(storage, WEBHOOK, at(30)).await.remove(0);
+    storage.keep_attempts(&[report(&delivery, at(31), Verdict::Succeeded, &change(1_001, 31))]).await.unwrap();
+}
