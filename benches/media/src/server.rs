@@ -86,7 +86,9 @@ impl Server {
             }
             Ok(serde_json::from_slice(&output.stdout)?)
         };
-        let made = run(&[&["org", "create", "--name", "Bench", "--plan", "enterprise"][..], &LIMITS].concat())?;
+        let made =
+            run(&[&["org", "create", "--name", "Bench", "--plan", "enterprise", "--credits", "1000000"][..], &LIMITS]
+                .concat())?;
         let organization = made["id"].as_str().ok_or_else(|| io::Error::other(format!("no id: {made}")))?;
         let made = run(&["key", "create", "--org", organization, "--env", "live"])?;
         let key = made["secret"].as_str().ok_or_else(|| io::Error::other("no secret"))?.to_owned();
