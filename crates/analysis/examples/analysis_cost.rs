@@ -1,4 +1,4 @@
-//! What an analysis costs: `cargo run --release -p kallglot-analysis --example cost [minutes]`. A call of an hour unless told.
+//! What an analysis costs: `cargo run --release -p kallglot-analysis --example analysis_cost [minutes]`. A call of an hour unless told.
 //!
 //! The call is made of sentences that differ, in two languages with translations, at the pace of a real one.
 

@@ -1,7 +1,7 @@
 //! What recording costs: appending while a call runs, splitting after it, and rendering, by this thread's own CPU time.
 //!
 //! ```text
-//! cargo run --release -p kallglot-recording --example cost [-- MINUTES]
+//! cargo run --release -p kallglot-recording --example recording_cost [-- MINUTES]
 //! ```
 //!
 //! The call is made up: each party speaks half of the time, in turns, over a line that hums, and is translated.
