@@ -179,13 +179,18 @@ async fn event<S: Sql>(db: &S, place: i64) -> Result<Option<(i64, Event)>> {
 
 /// See [`kallglot_storage::WebhookRepository::delivery`].
 pub async fn log<S: Sql>(db: &S, tenant: Tenant, webhook: WebhookId, id: DeliveryId) -> Result<Option<DeliveryLog>> {
-    // The attempts first: one that is in the list is then in the delivery, too.
-    let attempts = "SELECT delivery_id, at_us, url, duration_ms, status, error, error_detail, answer_headers, answer_body \
+    let sql = "SELECT delivery_id, at_us, url, duration_ms, status, error, error_detail, answer_headers, answer_body \
         FROM delivery_attempts WHERE delivery_id = ?1 ORDER BY at_us LIMIT ?2";
-    let attempts = db.every(attempts, params![id.to_string(), ATTEMPTS_MAX], read_attempt).await?;
-    let Some((_, delivery, place)) = find(db, tenant, webhook, id).await? else { return Ok(None) };
-    let event = event(db, place).await?.map(|(_, event)| event);
-    Ok(Some(DeliveryLog { delivery, attempts, event }))
+    // An attempt may be kept between one read and the next: both are read until they fit.
+    for last in [false, false, true] {
+        let Some((_, delivery, place)) = find(db, tenant, webhook, id).await? else { return Ok(None) };
+        let attempts = db.every(sql, params![id.to_string(), ATTEMPTS_MAX], read_attempt).await?;
+        if last || attempts.len() as u64 == u64::from(delivery.attempts.min(ATTEMPTS_MAX)) {
+            let event = event(db, place).await?.map(|(_, event)| event);
+            return Ok(Some(DeliveryLog { delivery, attempts, event }));
+        }
+    }
+    Ok(None)
 }
 
 /// See [`kallglot_storage::WebhookRepository::redeliver`].
