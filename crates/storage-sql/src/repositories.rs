@@ -1,5 +1,9 @@
 //! The repository traits, made of this crate's functions.
 
+mod analysis;
+mod recording;
+mod webhook;
+
 /// Implements every repository trait, and [`Transfer`](crate::transfer::Transfer), for a storage that has these two methods, each of which runs a function of this crate with its
 /// arguments and a connection (and `async fn create(&self, session: Prepared) -> Result<CreatePaid>`, which makes a session by
 /// [`Prepared::create`](crate::session::Prepared::create) or several by [`create_all`](crate::session::create_all)):
@@ -14,45 +18,25 @@ macro_rules! repositories {
         const _: () = {
             use std::num::NonZeroU32;
             use std::time::Duration;
-
             use $crate::names::core::Timestamp;
-            use $crate::names::core::analysis::{Analysis, AnalysisFailure, ComplianceProfile};
             use $crate::names::core::api_key::{ApiKey, KeyHash, StoredSecret};
             use $crate::names::core::audit::{AuditEntry, Change};
             use $crate::names::core::credit::{CreditBalance, LedgerEntry};
             use $crate::names::core::event::Event;
-            use $crate::names::core::id::{
-                AnalysisId, ApiKeyId, AuditId, ComplianceProfileId, EventId, NodeId, OrganizationId, RecordingId,
-                SessionId,
-            };
+            use $crate::names::core::id::{ApiKeyId, AuditId, EventId, NodeId, OrganizationId, SessionId};
             use $crate::names::core::idempotency::IdempotencyKey;
             use $crate::names::core::organization::Organization;
             use $crate::names::core::permission::Permission;
-            use $crate::names::core::recording::{Channel, Recording, RecordingMode};
             use $crate::names::core::session::{EndReason, Session, Tenant, Turn, UtteranceLag};
             use $crate::names::core::stream_statistics::StreamStatistics;
             use $crate::names::storage::{
-                AnalysisRepository, Beat, Claim, CreatePaid, EndedSession, EventFilter, EventMark, EventRepository,
-                GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey,
-                LogRepository, MadeRecordings, NewAnalysis, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
-                OrganizationRepository, OrganizationUpdate, Page, PageRequest, RecordingPart, RecordingRepository,
-                RecordingWork, RequestBlock, RotateKey, SessionRepository, StorageError, StoreProfile, StoredAnswer,
-                StoredTrack, TurnRepository,
+                Beat, CreatePaid, EndedSession, EventFilter, EventMark, EventRepository, GateChanges, Home,
+                IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer,
+                NewSession, NewTurn, Node, NodeRepository, Once, OrganizationRepository, OrganizationUpdate, Page,
+                PageRequest, RequestBlock, RotateKey, SessionRepository, StorageError, StoredAnswer, TurnRepository,
             };
             use $crate::transfer::{self, Record, Table, Transfer};
-            use $crate::{
-                analysis, audit, credit, event, gate, idempotency, key, log, node, organization, recording, session,
-                turn,
-            };
-
-            // Webhooks.
-            use $crate::names::core::delivery::{Delivery, Webhook};
-            use $crate::names::core::id::{DeliveryId, WebhookId};
-            use $crate::names::storage::{
-                ClaimedWebhook, CreateWebhook, DeliveryBacklog, DeliveryFilter, DeliveryLog, DueDeliveries, FannedOut,
-                Queued, Want, WebhookReport, WebhookRepository, WebhookUpdate, WebhookWork,
-            };
-            use $crate::{delivery, webhook};
+            use $crate::{audit, credit, event, gate, idempotency, key, log, node, organization, session, turn};
 
             type Result<T> = std::result::Result<T, StorageError>;
 
@@ -444,333 +428,6 @@ macro_rules! repositories {
             }
 
             #[$crate::names::async_trait]
-            impl AnalysisRepository for $storage {
-                async fn create_analysis(&self, new: &NewAnalysis) -> Result<CreatePaid> {
-                    self.write(new.clone(), |db, new| Box::pin(analysis::create(db, new))).await
-                }
-
-                async fn analysis(&self, tenant: Tenant, id: AnalysisId) -> Result<Option<Analysis>> {
-                    self.read((tenant, id), |db, (tenant, id)| Box::pin(analysis::by_id(db, *tenant, *id))).await
-                }
-
-                async fn analyses(
-                    &self,
-                    tenant: Tenant,
-                    session: SessionId,
-                    page: &PageRequest<AnalysisId>,
-                ) -> Result<Page<Analysis>> {
-                    self.read((tenant, session, *page), |db, (tenant, session, page)| {
-                        Box::pin(analysis::of_session(db, *tenant, *session, page))
-                    })
-                    .await
-                }
-
-                async fn claim_analysis(
-                    &self,
-                    node: NodeId,
-                    lapses_after: Duration,
-                ) -> Result<Option<(Claim, Analysis)>> {
-                    self.write((node, lapses_after), |db, (node, lapses_after)| {
-                        Box::pin(analysis::claim(db, *node, *lapses_after))
-                    })
-                    .await
-                }
-
-                async fn note_analysis_progress(&self, claim: Claim, parts_done: u32) -> Result<bool> {
-                    self.write((claim, parts_done), |db, (claim, parts_done)| {
-                        Box::pin(analysis::progress(db, *claim, *parts_done))
-                    })
-                    .await
-                }
-
-                async fn release_analysis(&self, claim: Claim, delay: Duration, counts: bool) -> Result<bool> {
-                    self.write((claim, delay, counts), |db, (claim, delay, counts)| {
-                        Box::pin(analysis::release(db, *claim, *delay, *counts))
-                    })
-                    .await
-                }
-
-                async fn complete_analysis(
-                    &self,
-                    claim: Claim,
-                    result: &str,
-                    at: Timestamp,
-                    event: &Event,
-                ) -> Result<bool> {
-                    let arguments = (claim, result.to_owned(), at, event.clone());
-                    self.write(arguments, |db, (claim, result, at, event)| {
-                        Box::pin(analysis::complete(db, *claim, result, *at, event))
-                    })
-                    .await
-                }
-
-                async fn fail_analysis(
-                    &self,
-                    claim: Claim,
-                    failure: AnalysisFailure,
-                    message: &str,
-                    at: Timestamp,
-                    event: &Event,
-                ) -> Result<bool> {
-                    let arguments = (claim, failure, message.to_owned(), at, event.clone());
-                    self.write(arguments, |db, (claim, failure, message, at, event)| {
-                        Box::pin(analysis::fail(db, *claim, *failure, message, *at, event))
-                    })
-                    .await
-                }
-
-                async fn create_compliance_profile(&self, profile: &ComplianceProfile) -> Result<StoreProfile> {
-                    self.write(profile.clone(), |db, profile| Box::pin(analysis::create_profile(db, profile))).await
-                }
-
-                async fn compliance_profile(
-                    &self,
-                    tenant: Tenant,
-                    id: ComplianceProfileId,
-                ) -> Result<Option<ComplianceProfile>> {
-                    self.read((tenant, id), |db, (tenant, id)| Box::pin(analysis::profile(db, *tenant, *id))).await
-                }
-
-                async fn compliance_profile_named(
-                    &self,
-                    tenant: Tenant,
-                    name: &str,
-                ) -> Result<Option<ComplianceProfile>> {
-                    self.read((tenant, name.to_owned()), |db, (tenant, name)| {
-                        Box::pin(analysis::profile_named(db, *tenant, name))
-                    })
-                    .await
-                }
-
-                async fn compliance_profiles(
-                    &self,
-                    tenant: Tenant,
-                    page: &PageRequest<ComplianceProfileId>,
-                ) -> Result<Page<ComplianceProfile>> {
-                    self.read((tenant, *page), |db, (tenant, page)| Box::pin(analysis::profiles(db, *tenant, page)))
-                        .await
-                }
-
-                async fn update_compliance_profile(
-                    &self,
-                    tenant: Tenant,
-                    id: ComplianceProfileId,
-                    name: Option<&str>,
-                    rules: Option<&str>,
-                    at: Timestamp,
-                ) -> Result<StoreProfile> {
-                    let arguments = (tenant, id, name.map(str::to_owned), rules.map(str::to_owned), at);
-                    self.write(arguments, |db, (tenant, id, name, rules, at)| {
-                        Box::pin(analysis::update_profile(db, *tenant, *id, name.as_deref(), rules.as_deref(), *at))
-                    })
-                    .await
-                }
-
-                async fn delete_compliance_profile(&self, tenant: Tenant, id: ComplianceProfileId) -> Result<bool> {
-                    self.write((tenant, id), |db, (tenant, id)| Box::pin(analysis::delete_profile(db, *tenant, *id)))
-                        .await
-                }
-            }
-
-            #[$crate::names::async_trait]
-            impl RecordingRepository for $storage {
-                async fn set_recording(
-                    &self,
-                    tenant: Tenant,
-                    session: SessionId,
-                    mode: RecordingMode,
-                ) -> Result<Option<Session>> {
-                    let arguments = (tenant, session, mode);
-                    self.write(arguments, |db, (tenant, session, mode)| {
-                        Box::pin(recording::set_mode(db, *tenant, *session, *mode))
-                    })
-                    .await
-                }
-
-                async fn recording_heard(&self, session: SessionId, mode: RecordingMode) -> Result<()> {
-                    self.write((session, mode), |db, (session, mode)| Box::pin(recording::heard(db, *session, *mode)))
-                        .await
-                }
-
-                async fn recording_mode(
-                    &self,
-                    tenant: Tenant,
-                    session: SessionId,
-                ) -> Result<Option<(RecordingMode, bool)>> {
-                    let arguments = (tenant, session);
-                    self.read(arguments, |db, (tenant, session)| Box::pin(recording::mode(db, *tenant, *session))).await
-                }
-
-                async fn save_recording_part(
-                    &self,
-                    tenant: Tenant,
-                    session: SessionId,
-                    part: &RecordingPart,
-                ) -> Result<()> {
-                    let arguments = (tenant, session, part.clone());
-                    self.write(arguments, |db, (tenant, session, part)| {
-                        Box::pin(recording::save_part(db, *tenant, *session, part))
-                    })
-                    .await
-                }
-
-                async fn adopt_recording_part(&self, session: SessionId, name: &str, node: NodeId) -> Result<bool> {
-                    let arguments = (session, name.to_owned(), node);
-                    self.write(arguments, |db, (session, name, node)| {
-                        Box::pin(recording::adopt_part(db, *session, name, *node))
-                    })
-                    .await
-                }
-
-                async fn parts_to_store(&self, node: NodeId, limit: u32) -> Result<Vec<(SessionId, String)>> {
-                    self.read((node, limit), |db, (node, limit)| Box::pin(recording::parts_to_store(db, *node, *limit)))
-                        .await
-                }
-
-                async fn reserve_objects(&self, objects: &[String], delete_at: Timestamp) -> Result<()> {
-                    self.write((objects.to_vec(), delete_at), |db, (objects, delete_at)| {
-                        Box::pin(recording::reserve(db, objects, *delete_at))
-                    })
-                    .await
-                }
-
-                async fn part_stored(&self, session: SessionId, name: &str, object: &str) -> Result<bool> {
-                    let arguments = (session, name.to_owned(), object.to_owned());
-                    self.write(arguments, |db, (session, name, object)| {
-                        Box::pin(recording::part_stored(db, *session, name, object))
-                    })
-                    .await
-                }
-
-                async fn recording_work(
-                    &self,
-                    node: NodeId,
-                    now: Timestamp,
-                    away_after: Duration,
-                    limit: u32,
-                ) -> Result<Vec<RecordingWork>> {
-                    let arguments = (node, now, away_after, limit);
-                    self.read(arguments, |db, (node, now, away, limit)| {
-                        Box::pin(recording::work(db, *node, *now, *away, *limit))
-                    })
-                    .await
-                }
-
-                async fn recording_work_count(&self) -> Result<u64> {
-                    self.read((), |db, ()| Box::pin(recording::work_count(db))).await
-                }
-
-                async fn claim_recording_work(
-                    &self,
-                    session: SessionId,
-                    node: NodeId,
-                    away_after: Duration,
-                ) -> Result<bool> {
-                    let arguments = (session, node, away_after);
-                    self.write(arguments, |db, (session, node, away)| {
-                        Box::pin(recording::claim(db, *session, *node, *away))
-                    })
-                    .await
-                }
-
-                async fn postpone_recording_work(
-                    &self,
-                    session: SessionId,
-                    node: NodeId,
-                    next_at: Timestamp,
-                    failed: bool,
-                ) -> Result<()> {
-                    let arguments = (session, node, next_at, failed);
-                    self.write(arguments, |db, (session, node, next_at, failed)| {
-                        Box::pin(recording::postpone(db, *session, *node, *next_at, *failed))
-                    })
-                    .await
-                }
-
-                async fn finish_recordings(
-                    &self,
-                    session: SessionId,
-                    node: NodeId,
-                    made: &MadeRecordings,
-                ) -> Result<bool> {
-                    let arguments = (session, node, made.clone());
-                    self.write(arguments, |db, (session, node, made)| {
-                        Box::pin(recording::finish(db, *session, *node, made))
-                    })
-                    .await
-                }
-
-                async fn fail_recordings(
-                    &self,
-                    session: SessionId,
-                    node: NodeId,
-                    error: &str,
-                    at: Timestamp,
-                ) -> Result<bool> {
-                    let arguments = (session, node, error.to_owned(), at);
-                    self.write(arguments, |db, (session, node, error, at)| {
-                        Box::pin(recording::fail(db, *session, *node, error, *at))
-                    })
-                    .await
-                }
-
-                async fn recording(&self, tenant: Tenant, id: RecordingId) -> Result<Option<Recording>> {
-                    self.read((tenant, id), |db, (tenant, id)| Box::pin(recording::by_id(db, *tenant, *id))).await
-                }
-
-                async fn recordings(&self, tenant: Tenant, page: &PageRequest<RecordingId>) -> Result<Page<Recording>> {
-                    self.read((tenant, *page), |db, (tenant, page)| Box::pin(recording::of_tenant(db, *tenant, page)))
-                        .await
-                }
-
-                async fn recordings_of(
-                    &self,
-                    tenant: Tenant,
-                    session: SessionId,
-                    channel: Option<Channel>,
-                ) -> Result<Vec<Recording>> {
-                    let arguments = (tenant, session, channel);
-                    self.read(arguments, |db, (tenant, session, channel)| {
-                        Box::pin(recording::of_session(db, *tenant, *session, *channel))
-                    })
-                    .await
-                }
-
-                async fn recording_tracks(&self, tenant: Tenant, session: SessionId) -> Result<Vec<StoredTrack>> {
-                    let arguments = (tenant, session);
-                    self.read(arguments, |db, (tenant, session)| Box::pin(recording::tracks(db, *tenant, *session)))
-                        .await
-                }
-
-                async fn delete_recording(&self, tenant: Tenant, id: RecordingId, change: &Change) -> Result<bool> {
-                    let arguments = (tenant, id, *change);
-                    self.write(arguments, |db, (tenant, id, change)| {
-                        Box::pin(recording::delete(db, *tenant, *id, change))
-                    })
-                    .await
-                }
-
-                async fn expire_recordings(&self, now: Timestamp, limit: u32) -> Result<u64> {
-                    self.write((now, limit), |db, (now, limit)| Box::pin(recording::expire(db, *now, *limit))).await
-                }
-
-                async fn objects_to_delete(&self, now: Timestamp, limit: u32) -> Result<Vec<String>> {
-                    self.read((now, limit), |db, (now, limit)| Box::pin(recording::to_delete(db, *now, *limit))).await
-                }
-
-                async fn objects_deleted(&self, objects: &[String]) -> Result<()> {
-                    self.write(objects.to_vec(), |db, objects| Box::pin(recording::deleted(db, objects))).await
-                }
-
-                async fn objects_not_deleted(&self, objects: &[String], next_at: Timestamp) -> Result<()> {
-                    self.write((objects.to_vec(), next_at), |db, (objects, next_at)| {
-                        Box::pin(recording::not_deleted(db, objects, *next_at))
-                    })
-                    .await
-                }
-            }
-
-            #[$crate::names::async_trait]
             impl LogRepository for $storage {
                 async fn append_request_blocks(&self, blocks: &[RequestBlock]) -> Result<()> {
                     self.write(blocks.to_vec(), |db, blocks| Box::pin(log::append_blocks(db, blocks))).await
@@ -884,165 +541,6 @@ macro_rules! repositories {
             }
 
             #[$crate::names::async_trait]
-            impl WebhookRepository for $storage {
-                async fn create_webhook(
-                    &self,
-                    webhook: &Webhook,
-                    sealed_secret: &[u8],
-                    idempotency: Option<&NewAnswer>,
-                    change: &Change,
-                ) -> Result<CreateWebhook> {
-                    let arguments = (webhook.clone(), sealed_secret.to_vec(), idempotency.cloned(), *change);
-                    self.write(arguments, |db, (webhook, secret, answer, change)| {
-                        Box::pin(webhook::create(db, webhook, secret, answer.as_ref(), change))
-                    })
-                    .await
-                }
-
-                async fn webhook(&self, tenant: Tenant, id: WebhookId) -> Result<Option<Webhook>> {
-                    self.read((tenant, id), |db, (tenant, id)| Box::pin(webhook::by_id(db, *tenant, *id))).await
-                }
-
-                async fn webhooks(&self, tenant: Tenant, page: &PageRequest<WebhookId>) -> Result<Page<Webhook>> {
-                    self.read((tenant, *page), |db, (tenant, page)| Box::pin(webhook::of_tenant(db, *tenant, page)))
-                        .await
-                }
-
-                async fn update_webhook(
-                    &self,
-                    tenant: Tenant,
-                    id: WebhookId,
-                    update: &WebhookUpdate,
-                    change: &Change,
-                ) -> Result<Option<Webhook>> {
-                    let arguments = (tenant, id, update.clone(), *change);
-                    self.write(arguments, |db, (tenant, id, update, change)| {
-                        Box::pin(webhook::update(db, *tenant, *id, update, change))
-                    })
-                    .await
-                }
-
-                async fn rotate_webhook_secret(
-                    &self,
-                    tenant: Tenant,
-                    id: WebhookId,
-                    sealed_secret: &[u8],
-                    old_valid_until: Timestamp,
-                    change: &Change,
-                ) -> Result<Option<Webhook>> {
-                    let arguments = (tenant, id, sealed_secret.to_vec(), old_valid_until, *change);
-                    self.write(arguments, |db, (tenant, id, secret, until, change)| {
-                        Box::pin(webhook::rotate(db, *tenant, *id, secret, *until, change))
-                    })
-                    .await
-                }
-
-                async fn delete_webhook(&self, tenant: Tenant, id: WebhookId, change: &Change) -> Result<bool> {
-                    let arguments = (tenant, id, *change);
-                    self.write(arguments, |db, (tenant, id, change)| {
-                        Box::pin(webhook::delete(db, *tenant, *id, change))
-                    })
-                    .await
-                }
-
-                async fn test_webhook(&self, tenant: Tenant, id: WebhookId, event: &Event) -> Result<Queued> {
-                    let arguments = (tenant, id, event.clone());
-                    self.write(arguments, |db, (tenant, id, event)| Box::pin(webhook::test(db, *tenant, *id, event)))
-                        .await
-                }
-
-                async fn deliveries(
-                    &self,
-                    tenant: Tenant,
-                    webhook: WebhookId,
-                    filter: DeliveryFilter,
-                    page: &PageRequest<DeliveryId>,
-                ) -> Result<Option<Page<Delivery>>> {
-                    let arguments = (tenant, webhook, filter, *page);
-                    self.read(arguments, |db, (tenant, webhook, filter, page)| {
-                        Box::pin(delivery::of_webhook(db, *tenant, *webhook, *filter, page))
-                    })
-                    .await
-                }
-
-                async fn delivery(
-                    &self,
-                    tenant: Tenant,
-                    webhook: WebhookId,
-                    id: DeliveryId,
-                ) -> Result<Option<DeliveryLog>> {
-                    let arguments = (tenant, webhook, id);
-                    self.read(arguments, |db, (tenant, webhook, id)| {
-                        Box::pin(delivery::log(db, *tenant, *webhook, *id))
-                    })
-                    .await
-                }
-
-                async fn redeliver(
-                    &self,
-                    tenant: Tenant,
-                    webhook: WebhookId,
-                    id: DeliveryId,
-                    at: Timestamp,
-                ) -> Result<Queued> {
-                    let arguments = (tenant, webhook, id, at);
-                    self.write(arguments, |db, (tenant, webhook, id, at)| {
-                        Box::pin(delivery::redeliver(db, *tenant, *webhook, *id, *at))
-                    })
-                    .await
-                }
-
-                async fn fan_out(&self, now: Timestamp) -> Result<FannedOut> {
-                    self.write(now, |db, now| Box::pin(delivery::fan_out(db, *now))).await
-                }
-
-                async fn webhook_work(&self, node: NodeId, now: Timestamp) -> Result<WebhookWork> {
-                    self.read((node, now), |db, (node, now)| Box::pin(webhook::work(db, *node, *now))).await
-                }
-
-                async fn claim_webhooks(
-                    &self,
-                    node: NodeId,
-                    now: Timestamp,
-                    limit: u32,
-                ) -> Result<Vec<ClaimedWebhook>> {
-                    let arguments = (node, now, limit);
-                    self.write(arguments, |db, (node, now, limit)| Box::pin(webhook::claim(db, *node, *now, *limit)))
-                        .await
-                }
-
-                async fn claimed_webhook(&self, node: NodeId, id: WebhookId) -> Result<Option<ClaimedWebhook>> {
-                    self.read((node, id), |db, (node, id)| Box::pin(webhook::claimed(db, *node, *id))).await
-                }
-
-                async fn release_webhooks(&self, node: NodeId, webhooks: &[WebhookId]) -> Result<()> {
-                    let arguments = (node, webhooks.to_vec());
-                    self.write(arguments, |db, (node, webhooks)| Box::pin(webhook::release(db, *node, webhooks))).await
-                }
-
-                async fn release_webhooks_of_others(&self, node: NodeId, away_after: Duration) -> Result<u64> {
-                    let arguments = (node, away_after);
-                    self.write(arguments, |db, (node, away_after)| {
-                        Box::pin(webhook::release_of_others(db, *node, *away_after))
-                    })
-                    .await
-                }
-
-                async fn due_deliveries(&self, node: NodeId, now: Timestamp, wants: &[Want]) -> Result<DueDeliveries> {
-                    let arguments = (node, now, wants.to_vec());
-                    self.read(arguments, |db, (node, now, wants)| Box::pin(delivery::due(db, *node, *now, wants))).await
-                }
-
-                async fn keep_attempts(&self, reports: &[WebhookReport]) -> Result<Vec<WebhookId>> {
-                    self.write(reports.to_vec(), |db, reports| Box::pin(delivery::keep_attempts(db, reports))).await
-                }
-
-                async fn delivery_backlog(&self, now: Timestamp) -> Result<DeliveryBacklog> {
-                    self.read(now, |db, now| Box::pin(delivery::backlog(db, *now))).await
-                }
-            }
-
-            #[$crate::names::async_trait]
             impl Transfer for $storage {
                 async fn rows(
                     &self,
@@ -1070,5 +568,8 @@ macro_rules! repositories {
                 }
             }
         };
+        $crate::analysis_repository!($storage);
+        $crate::recording_repository!($storage);
+        $crate::webhook_repository!($storage);
     };
 }

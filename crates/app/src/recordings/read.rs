@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kallglot_core::recording::{Channel, Recording, Track};
@@ -18,8 +18,6 @@ use tokio::sync::Semaphore;
 
 use crate::App;
 
-/// Bytes of an object that are read at once, and kept: half a minute of a track.
-const READ_BYTES: u64 = 256 * 1024;
 /// Bytes of audio that are made at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -43,8 +41,6 @@ struct ObjectSource {
     name: String,
     bytes: u64,
     runtime: Handle,
-    /// What was read last, and where it begins.
-    last: Mutex<(u64, Bytes)>,
 }
 
 impl Source for ObjectSource {
@@ -53,17 +49,13 @@ impl Source for ObjectSource {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.bytes);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let within = |at: u64, bytes: &Bytes| at <= offset && end <= at + bytes.len() as u64;
-        if !within(last.0, &last.1) {
-            let until = end.max(self.bytes.min(offset + READ_BYTES));
-            let read = self.runtime.block_on(self.objects.read(&self.name, offset..until));
-            *last = (offset, read.map_err(io::Error::other)?);
+        let read = self.runtime.block_on(self.objects.read(&self.name, offset..end)).map_err(io::Error::other)?;
+        if read.len() != buffer.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let start = (offset - last.0) as usize;
-        buffer.copy_from_slice(&last.1[start..start + buffer.len()]);
+        buffer.copy_from_slice(&read);
         Ok(())
     }
 }
@@ -140,9 +132,8 @@ impl App {
             let _turn = turn;
             let open = |stored: StoredTrack| {
                 let StoredTrack { object, bytes, .. } = stored;
-                let last = Mutex::new((0, Bytes::new()));
                 let source =
-                    ObjectSource { objects: Arc::clone(&objects), name: object, bytes, runtime: runtime.clone(), last };
+                    ObjectSource { objects: Arc::clone(&objects), name: object, bytes, runtime: runtime.clone() };
                 TrackReader::open(source).map_err(|error| match error {
                     TrackError::Io(error) => AudioError::Objects(error.to_string()),
                     other => AudioError::Broken(other.to_string()),
