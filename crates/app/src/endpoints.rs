@@ -11,7 +11,7 @@ use kallglot_core::session::{Environment, Tenant};
 use kallglot_core::webhook::WebhookSecret;
 use kallglot_storage::{CreateWebhook, DeliveryLog, Queued, WebhookUpdate};
 
-use crate::idempotency::{Repeatable, Replay};
+use crate::idempotency::{Made, Repeatable};
 use crate::{App, Error};
 
 /// What a new endpoint is asked to be.
@@ -23,14 +23,6 @@ pub struct CreateEndpoint {
     pub description: String,
     /// Which events it gets; empty for all.
     pub event_types: Vec<EventType>,
-}
-
-/// What became of a request for an endpoint.
-pub enum CreatedEndpoint {
-    /// It is there; its answer's body, with the secret.
-    New(Vec<u8>),
-    /// The request is a repetition: nothing was done.
-    Replay(Replay),
 }
 
 fn not_found() -> Error {
@@ -57,7 +49,7 @@ impl App {
         asked: CreateEndpoint,
         repeatable: Option<&Repeatable>,
         render: impl Fn(&Webhook, &WebhookSecret) -> Vec<u8>,
-    ) -> Result<CreatedEndpoint, Error> {
+    ) -> Result<Made, Error> {
         let secret = WebhookSecret::new(self.random.as_ref());
         let webhook = Webhook {
             id: WebhookId::new(change.at, self.random.as_ref()),
@@ -77,9 +69,9 @@ impl App {
         let answer = repeatable.map(|repeatable| repeatable.answer(201, &body));
         let sealed = self.webhooks.seal(webhook.id, &secret, self.random.as_ref());
         match self.storage.create_webhook(&webhook, &sealed, answer.as_ref(), change).await? {
-            CreateWebhook::Created => Ok(CreatedEndpoint::New(body)),
+            CreateWebhook::Created => Ok(Made::New(body)),
             CreateWebhook::Known(answer) => match repeatable {
-                Some(repeatable) => Ok(CreatedEndpoint::Replay(repeatable.replay(answer)?)),
+                Some(repeatable) => Ok(Made::Replay(repeatable.replay(answer)?)),
                 None => Err(Error::of(ErrorCode::InternalError)),
             },
             CreateWebhook::TooMany => {

@@ -35,6 +35,14 @@ pub struct Replay {
     pub body: Vec<u8>,
 }
 
+/// What became of a request that makes something.
+pub enum Made {
+    /// It is there; its answer's body.
+    New(Vec<u8>),
+    /// The request is a repetition: nothing was done.
+    Replay(Replay),
+}
+
 fn mismatch() -> Error {
     Error::of(ErrorCode::IdempotencyMismatch)
 }

@@ -15,7 +15,7 @@ use kallglot_core::session::Tenant;
 use kallglot_storage::{GateChange, KeyUpdate, LeakedKey, Once, RotateKey, Storage, StorageError};
 
 use crate::gate::cache::Known;
-use crate::idempotency::{Repeatable, Replay};
+use crate::idempotency::{Made, Repeatable};
 use crate::{App, Error};
 
 /// What a new key is asked to be.
@@ -33,14 +33,6 @@ pub struct CreateKey {
     pub requests_per_minute_max: Option<u32>,
     /// The edition it is pinned to.
     pub edition: Option<Edition>,
-}
-
-/// What became of a request for a key.
-pub enum CreatedKey {
-    /// It is there; its answer's body, with the secret.
-    New(Vec<u8>),
-    /// The request is a repetition: nothing was done.
-    Replay(Replay),
 }
 
 /// A permission that was not used for this long counts as unused.
@@ -125,7 +117,7 @@ impl App {
         asked: CreateKey,
         repeatable: Option<&Repeatable>,
         render: impl Fn(&ApiKey, &Secret) -> Vec<u8>,
-    ) -> Result<CreatedKey, Error> {
+    ) -> Result<Made, Error> {
         let by = &caller.key;
         let edition = asked.edition.or(by.edition).unwrap_or(caller.organization.edition);
         let standard = edition.rules().standard_permissions;
@@ -157,10 +149,10 @@ impl App {
         match self.storage.create_key(&key, &stored, answer.as_ref(), change).await? {
             Once::Done(()) => {
                 self.changed(&[GateChange::Key(key.id)]).await;
-                Ok(CreatedKey::New(body))
+                Ok(Made::New(body))
             }
             Once::Known(answer) => match repeatable {
-                Some(repeatable) => Ok(CreatedKey::Replay(repeatable.replay(answer)?)),
+                Some(repeatable) => Ok(Made::Replay(repeatable.replay(answer)?)),
                 None => Err(Error::of(ErrorCode::InternalError)),
             },
         }

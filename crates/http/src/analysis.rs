@@ -5,8 +5,9 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use kallglot_app::App;
+use kallglot_app::analysis::CreateAnalysis;
 use kallglot_app::analysis::document::Document;
-use kallglot_app::analysis::{Asked, CreateAnalysis};
+use kallglot_app::idempotency::Made;
 use kallglot_app::idempotency::Repeatable;
 use kallglot_core::analysis::{Analysis, AnalysisState, ComplianceProfile, Part};
 use kallglot_core::error_code::ErrorCode;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::HttpState;
 use crate::body::{Body, Fields};
 use crate::gate::{AnalysisRead, AnalysisWrite, Caller};
-use crate::idempotency::{Repeat, json, refused, replayed};
+use crate::idempotency::{Repeat, made};
 use crate::list::{List, page};
 use crate::problem::Problem;
 use crate::sessions::{find, session_id, time};
@@ -153,11 +154,8 @@ pub(crate) async fn create(
     Body(fields): Body,
 ) -> Result<Response, Problem> {
     let repeatable = repeat.begin(&state, &caller, &fields).await?;
-    match make(&caller, &state, &id, fields, repeatable.as_ref()).await {
-        Ok(Asked::New(body)) => Ok(json(StatusCode::ACCEPTED, body)),
-        Ok(Asked::Replay(replay)) => Ok(replayed(replay)),
-        Err(problem) => refused(repeatable.as_ref(), problem).await,
-    }
+    let asked = make(&caller, &state, &id, fields, repeatable.as_ref()).await;
+    made(StatusCode::ACCEPTED, repeatable.as_ref(), asked).await
 }
 
 async fn make(
@@ -166,7 +164,7 @@ async fn make(
     id: &str,
     mut fields: Fields,
     repeatable: Option<&Repeatable>,
-) -> Result<Asked, Problem> {
+) -> Result<Made, Problem> {
     let include = include(&mut fields)?;
     let profile = fields.short_text("profile", ComplianceProfile::NAME_CHARS_MAX)?;
     fields.finish()?;

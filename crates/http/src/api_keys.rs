@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use ipnet::IpNet;
 use jiff::SignedDuration;
-use kallglot_app::keys::{CreateKey, CreatedKey, unused_permissions};
+use kallglot_app::keys::{CreateKey, unused_permissions};
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ALLOWED_NETWORKS_MAX, ApiKey, ROTATION_GRACE_S_MAX, Secret, prefix};
 use kallglot_core::edition::Edition;
@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::HttpState;
 use crate::body::{Body, Fields};
 use crate::gate::{ApiKeysManage, Caller};
-use crate::idempotency::{Repeat, json, refused, replayed};
+use crate::idempotency::{Repeat, json, made};
 use crate::list::{List, page};
 use crate::problem::Problem;
 use crate::sessions::time;
@@ -136,11 +136,7 @@ pub(crate) async fn create(
         let render = |key: &ApiKey, secret: &Secret| with_secret(key_body(key, change.at, none), secret);
         Ok::<_, Problem>(state.app.create_key(&caller.known, &change, asked, repeatable.as_ref(), render).await?)
     };
-    match create.await {
-        Ok(CreatedKey::New(body)) => Ok(json(StatusCode::CREATED, body)),
-        Ok(CreatedKey::Replay(replay)) => Ok(replayed(replay)),
-        Err(problem) => refused(repeatable.as_ref(), problem).await,
-    }
+    made(StatusCode::CREATED, repeatable.as_ref(), create.await).await
 }
 
 pub(crate) async fn list(

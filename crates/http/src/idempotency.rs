@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::SignedDuration;
-use kallglot_app::idempotency::{Repeatable, Replay};
+use kallglot_app::idempotency::{Made, Repeatable, Replay};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::idempotency::{IdempotencyKey, KEPT_S};
 use serde::Serialize;
@@ -79,6 +79,19 @@ pub(crate) fn replayed(replay: Replay) -> Response {
         headers.insert("idempotent-original-request-id", original);
     }
     response
+}
+
+/// The answer to a request that makes something: of status `status` if it is new.
+pub(crate) async fn made(
+    status: StatusCode,
+    repeatable: Option<&Repeatable>,
+    made: Result<Made, Problem>,
+) -> Result<Response, Problem> {
+    match made {
+        Ok(Made::New(body)) => Ok(json(status, body)),
+        Ok(Made::Replay(replay)) => Ok(replayed(replay)),
+        Err(problem) => refused(repeatable, problem).await,
+    }
 }
 
 /// A refusal before the work; but if the request is a repetition, the first answer comes before it (contract section 3, step 7).

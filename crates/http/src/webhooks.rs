@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::SignedDuration;
-use kallglot_app::endpoints::{CreateEndpoint, CreatedEndpoint};
+use kallglot_app::endpoints::CreateEndpoint;
 use kallglot_core::Timestamp;
 use kallglot_core::delivery::{
     Attempt, DESCRIPTION_CHARS_MAX, Delivery, DeliveryStatus, SECRET_OVERLAP_MAX, URL_BYTES_MAX, Webhook, WebhookState,
@@ -23,7 +23,7 @@ use crate::HttpState;
 use crate::body::{Body, Fields};
 use crate::events::event_type;
 use crate::gate::{Caller, WebhooksManage};
-use crate::idempotency::{Repeat, json, refused, replayed};
+use crate::idempotency::{Repeat, json, made};
 use crate::list::{List, filtered_page, page};
 use crate::problem::Problem;
 
@@ -218,11 +218,7 @@ pub(crate) async fn create(
         let render = |webhook: &Webhook, secret: &WebhookSecret| with_secret(webhook, secret, change.at);
         Ok::<_, Problem>(state.app.create_webhook(caller.tenant(), &change, asked, repeatable.as_ref(), render).await?)
     };
-    match create.await {
-        Ok(CreatedEndpoint::New(body)) => Ok(json(StatusCode::CREATED, body)),
-        Ok(CreatedEndpoint::Replay(replay)) => Ok(replayed(replay)),
-        Err(problem) => refused(repeatable.as_ref(), problem).await,
-    }
+    made(StatusCode::CREATED, repeatable.as_ref(), create.await).await
 }
 
 pub(crate) async fn list(

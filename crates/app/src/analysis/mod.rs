@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::gate::cache::Known;
-use crate::idempotency::{Repeatable, Replay};
+use crate::idempotency::{Made, Repeatable};
 use crate::{App, Error};
 
 /// How analyses are made.
@@ -93,14 +93,6 @@ pub struct CreateAnalysis {
     pub profile: Option<String>,
 }
 
-/// What became of a request for an analysis.
-pub enum Asked {
-    /// It is there, and will be made; its answer's body.
-    New(Vec<u8>),
-    /// The request is a repetition: nothing was done.
-    Replay(Replay),
-}
-
 fn event(app: &App, event_type: EventType, tenant: Tenant) -> Event {
     let at = app.clock.now();
     Event {
@@ -135,7 +127,7 @@ impl App {
         asked: CreateAnalysis,
         repeatable: Option<&Repeatable>,
         render: impl Fn(&Analysis) -> Vec<u8>,
-    ) -> Result<Asked, Error> {
+    ) -> Result<Made, Error> {
         let tenant = caller.key.tenant();
         let profile = match &asked.profile {
             Some(profile) => Some(self.profile_to_use(tenant, profile).await?),
@@ -171,14 +163,14 @@ impl App {
                     self.spent(tenant.organization, balance);
                 }
                 self.analyses.wake.notify_one();
-                Ok(Asked::New(body))
+                Ok(Made::New(body))
             }
             CreatePaid::NoCredits(balance) => {
                 caller.credits.hear(balance);
                 Err(Error::of(ErrorCode::InsufficientApiCredits))
             }
             CreatePaid::Known(answer) => match repeatable {
-                Some(repeatable) => Ok(Asked::Replay(repeatable.replay(answer)?)),
+                Some(repeatable) => Ok(Made::Replay(repeatable.replay(answer)?)),
                 None => Err(Error::of(ErrorCode::InternalError)),
             },
         }
