@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use crate::id::{ApiKeyId, AuditId, EventId, OrganizationId, RequestId};
+use crate::id::{ApiKeyId, AuditId, EventId, OrganizationId, PersonId, RequestId};
 use crate::session::{Environment, named};
 
 /// Who changes something.
@@ -15,6 +15,8 @@ use crate::session::{Environment, named};
 pub enum Who {
     /// A request with this key.
     Key(ApiKeyId),
+    /// A person at the Developer Portal.
+    Person(PersonId),
     /// Somebody at the command line, who owns the data folder.
     Operator,
     /// Somebody who reported a leaked secret, and so holds it.

@@ -149,6 +149,18 @@ ids! {
     AuditId "aud_";
     /// One process of a server, from its start to its end.
     NodeId "node_";
+    /// A person who uses the Developer Portal.
+    PersonId "usr_";
+    /// A person's time at the Developer Portal, from signing in to signing out.
+    PortalSessionId "pss_";
+    /// A one-time link to the Developer Portal: to a first account, an invitation, a new password.
+    PortalLinkId "plk_";
+    /// A passkey of a person.
+    PasskeyId "psk_";
+    /// A rule of when to raise an alert.
+    AlertRuleId "alr_";
+    /// One time that an alert was raised.
+    AlertId "alt_";
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod idempotency;
 pub mod language;
 pub mod organization;
 pub mod permission;
+pub mod person;
 pub mod plan;
 pub mod random;
 pub mod recording;

@@ -43,6 +43,7 @@ struct ChangeBody {
 fn entry_body(entry: AuditEntry) -> EntryBody {
     let actor = match entry.change.who {
         Who::Key(id) => ActorBody { r#type: "api_key", id: Some(id.to_string()) },
+        Who::Person(id) => ActorBody { r#type: "person", id: Some(id.to_string()) },
         Who::Operator => ActorBody { r#type: "operator", id: None },
         Who::LeakReporter => ActorBody { r#type: "leak_reporter", id: None },
         Who::Server => ActorBody { r#type: "server", id: None },

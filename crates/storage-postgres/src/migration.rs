@@ -32,6 +32,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0003_webhooks", sql: include_str!("migrations/0003_webhooks.sql"), readable_from: 1 },
     Migration { name: "0004_analysis", sql: include_str!("migrations/0004_analysis.sql"), readable_from: 1 },
     Migration { name: "0005_recordings", sql: include_str!("migrations/0005_recordings.sql"), readable_from: 1 },
+    Migration { name: "0006_audit_people", sql: include_str!("migrations/0006_audit_people.sql"), readable_from: 1 },
 ];
 
 /// A step that the database has had.

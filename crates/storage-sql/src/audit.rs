@@ -12,7 +12,8 @@ use crate::row::{Columns, us};
 use crate::sql::{Row, Sql};
 use crate::{Result, params};
 
-const SELECT: &str = "SELECT organization_id, id, environment, action, object, who, key_id, address, request_id, changes, at_us FROM audit_log";
+const SELECT: &str = "SELECT organization_id, id, environment, action, object, who, key_id, person_id, address, request_id, changes, at_us \
+     FROM audit_log";
 
 /// What an entry is about.
 pub(crate) struct Subject<'a> {
@@ -30,15 +31,16 @@ pub(crate) async fn append<S: Sql>(
     subject: &Subject<'_>,
     changes: &Changes,
 ) -> Result<()> {
-    let (who, key) = match change.who {
-        Who::Key(key) => ("key", Some(key.to_string())),
-        Who::Operator => ("operator", None),
-        Who::LeakReporter => ("leak_reporter", None),
-        Who::Server => ("server", None),
+    let (who, key, person) = match change.who {
+        Who::Key(key) => ("key", Some(key.to_string()), None),
+        Who::Person(person) => ("person", None, Some(person.to_string())),
+        Who::Operator => ("operator", None, None),
+        Who::LeakReporter => ("leak_reporter", None, None),
+        Who::Server => ("server", None, None),
     };
     db.execute(
-        "INSERT INTO audit_log (organization_id, id, environment, action, object, who, key_id, address, request_id, changes, \
-         at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO audit_log (organization_id, id, environment, action, object, who, key_id, person_id, address, request_id, \
+         changes, at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             subject.organization.to_string(),
             change.id.to_string(),
@@ -47,6 +49,7 @@ pub(crate) async fn append<S: Sql>(
             subject.object,
             who,
             key,
+            person,
             change.address.map(|address| address.to_string()),
             change.request.map(|request| request.to_string()),
             changes_to_json(changes),
@@ -58,11 +61,13 @@ pub(crate) async fn append<S: Sql>(
 
 fn read(row: &dyn Row) -> Result<AuditEntry> {
     let columns = Columns::of(row, "audit_log", "id")?;
-    let who = match (columns.get::<String>("who")?.as_str(), columns.parsed_if_any("key_id")?) {
-        ("key", Some(key)) => Who::Key(key),
-        ("operator", None) => Who::Operator,
-        ("leak_reporter", None) => Who::LeakReporter,
-        ("server", None) => Who::Server,
+    let actor = (columns.parsed_if_any("key_id")?, columns.parsed_if_any("person_id")?);
+    let who = match (columns.get::<String>("who")?.as_str(), actor) {
+        ("key", (Some(key), None)) => Who::Key(key),
+        ("person", (None, Some(person))) => Who::Person(person),
+        ("operator", (None, None)) => Who::Operator,
+        ("leak_reporter", (None, None)) => Who::LeakReporter,
+        ("server", (None, None)) => Who::Server,
         _ => return Err(columns.corrupt("who")),
     };
     let environment: Option<String> = columns.get("environment")?;

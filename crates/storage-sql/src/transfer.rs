@@ -207,6 +207,7 @@ pub static TABLES: [Table; 24] = [
             "object",
             "who",
             "key_id",
+            "person_id",
             "address",
             "request_id",
             "changes",

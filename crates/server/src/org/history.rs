@@ -108,6 +108,7 @@ fn audit_text(entry: &AuditEntry) -> String {
     let environment = environment.map(|environment| format!(" ({environment})")).unwrap_or_default();
     let who = match change.who {
         Who::Key(key) => format!("by {key}"),
+        Who::Person(person) => format!("by {person}, at the Developer Portal"),
         Who::Operator => "by the operator, at the command line".into(),
         Who::LeakReporter => "by somebody who reported its secret as leaked".into(),
         Who::Server => "by the server".into(),
@@ -130,6 +131,7 @@ fn audit_json(entry: &AuditEntry) -> Value {
     let AuditEntry { change, environment, action, object, changes, .. } = entry;
     let (kind, key) = match change.who {
         Who::Key(key) => ("api_key", Some(key.to_string())),
+        Who::Person(person) => ("person", Some(person.to_string())),
         Who::Operator => ("operator", None),
         Who::LeakReporter => ("leak_reporter", None),
         Who::Server => ("server", None),

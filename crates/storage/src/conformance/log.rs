@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use kallglot_core::audit::{AuditAction, AuditEntry, Change, Who};
 use kallglot_core::event::{Event, EventType};
-use kallglot_core::id::{ApiKeyId, AuditId, EventId, OrganizationId};
+use kallglot_core::id::{ApiKeyId, AuditId, EventId, OrganizationId, PersonId};
 use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::permission::PermissionSet;
 use kallglot_core::plan::{LimitOverrides, Plan};
@@ -165,12 +165,13 @@ pub async fn what_is_done_to_a_key_is_in_its_audit_log(storage: &impl Storage) {
     let texts = [("leak_policy", "", "quarantine"), ("quarantined_at", "", since.as_str())];
     assert_eq!(newest_entry(storage).await, entry(reporter, AuditAction::KeyLeaked, &texts));
 
+    let person = |number| Change { who: Who::Person(PersonId::from_bits(7)), ..change(number, 60) };
     for number in [14, 15] {
-        storage.revoke_key(TENANT, KEY, true, &change(number, 60)).await.unwrap();
+        storage.revoke_key(TENANT, KEY, true, &person(number)).await.unwrap();
     }
     let since = at(60).to_string();
     let texts = [("revoked_at", "", since.as_str())];
-    assert_eq!(newest_entry(storage).await, entry(change(14, 60), AuditAction::KeyRevoked, &texts));
+    assert_eq!(newest_entry(storage).await, entry(person(14), AuditAction::KeyRevoked, &texts));
 }
 
 pub async fn what_is_done_to_a_key_is_told_as_events(storage: &impl Storage) {

@@ -30,10 +30,10 @@ pub(super) fn schemas() -> Schemas {
             "action" => one_of(&actions, "What was done."),
             "actor" => part("Who did it.", object! {
                 "type" => one_of(
-                    &["api_key", "operator", "leak_reporter"],
-                    "A request with a key, somebody at the server's command line, or somebody who reported a leaked key.",
+                    &["api_key", "person", "operator", "leak_reporter", "server"],
+                    "A request with a key, a person at the Developer Portal, somebody at the server's command line, somebody who reported a leaked key, or the server by itself.",
                 ),
-                "id" => text_or_null("The key's id, when it was a key."),
+                "id" => text_or_null("The key's or the person's id, when it was one."),
             }),
             "address" => text_or_null("From where; null: at the command line."),
             "request_id" => ids::request_or_null("By which request; null: at the command line."),
