@@ -70,6 +70,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // For tests alone, and of any server.
     ("throwaway", &[]),
+    ("browser", &[]),
 ];
 
 /// What the pure crates must not know (DESIGN rule 1): an async runtime, a web server, a database, the environment.
