@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Browser;
 
@@ -53,11 +53,30 @@ impl Browser {
 
     /// A picture of the whole page, as PNG.
     pub async fn screenshot(&self) -> Vec<u8> {
+        self.capture(json!({ "format": "png" }), u32::MAX).await
+    }
+
+    /// A picture of the page's first `rows_max` pixels, as WebP of the best quality at which it has at most `bytes_max` bytes.
+    ///
+    /// # Panics
+    /// When it has more at any quality.
+    pub async fn small_picture(&self, rows_max: u32, bytes_max: usize) -> Vec<u8> {
+        for quality in [80, 60, 40, 25, 15, 5] {
+            let picture = self.capture(json!({ "format": "webp", "quality": quality }), rows_max).await;
+            if picture.len() <= bytes_max {
+                return picture;
+            }
+        }
+        panic!("{} can't be pictured in {bytes_max} bytes", self.url().await);
+    }
+
+    async fn capture(&self, mut how: Value, rows_max: u32) -> Vec<u8> {
         let metrics = self.cdp("Page.getLayoutMetrics", json!({})).await;
         let size = &metrics["cssContentSize"];
-        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
-        let picture = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
-        let picture = self.cdp("Page.captureScreenshot", picture).await;
+        let rows = size["height"].as_f64().expect("a number").min(f64::from(rows_max));
+        how["clip"] = json!({ "x": 0, "y": 0, "width": size["width"], "height": rows, "scale": 1 });
+        how["captureBeyondViewport"] = json!(true);
+        let picture = self.cdp("Page.captureScreenshot", how).await;
         BASE64_STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64")
     }
 

@@ -181,6 +181,8 @@ async fn pages_are_looked_at_wide_and_narrow_and_pictured_whole() {
         assert_eq!(&picture[1..4], b"PNG");
         let number = |at: usize| u32::from_be_bytes(picture[at..at + 4].try_into().unwrap());
         assert_eq!((number(16), number(20)), width.size(), "a short page fills its window");
+        let small = browser.small_picture(500, 8_000).await;
+        assert_eq!((&small[8..12], small.len() <= 8_000), (&b"WEBP"[..], true));
     }
     browser.open(&at("/wide")).await;
     let fits = tokio::spawn(async move { browser.assert_fits().await }).await;

@@ -64,6 +64,32 @@ impl EventType {
             Self::WebhookDisabled | Self::WebhookTest => "webhook",
         }
     }
+
+    /// What has happened, in a sentence for people.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::SessionCreated => "A session was created.",
+            Self::SessionStarted => "A session got its first audio.",
+            Self::SessionEnded => "A session ended.",
+            Self::ProviderConnected => "A session's carrier took the call.",
+            Self::ProviderDisconnected => "A session's carrier is gone.",
+            Self::TranscriptSegment => "Something was said, and will not change any more.",
+            Self::TranscriptReady => "A session has ended, and its transcript is complete.",
+            Self::RecordingReady => "A recording can be heard.",
+            Self::RecordingFailed => "A recording could not be made.",
+            Self::AnalysisComplete => "An analysis is done.",
+            Self::AnalysisFailed => "An analysis could not be made.",
+            Self::CreditsLow => "The organization's credits fell to its threshold.",
+            Self::KeyCreated => "An API key was created.",
+            Self::KeyRotated => "An API key got a new secret.",
+            Self::KeyRevoked => "An API key was revoked.",
+            Self::KeyLeaked => "An API key's secret was reported as leaked.",
+            Self::WebhookDisabled => {
+                "An endpoint failed for so long, or said that it is gone, that nothing is sent to it any more."
+            }
+            Self::WebhookTest => "You test this endpoint.",
+        }
+    }
 }
 
 /// An event as it is stored.

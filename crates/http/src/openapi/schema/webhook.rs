@@ -280,7 +280,7 @@ fn webhook(event_type: EventType) -> Node {
     let operation = object! {
         "operationId" => format!("on_{}", event_type.as_str().replace('.', "_")),
         "tags" => json!(["Webhooks"]),
-        "summary" => happened(event_type),
+        "summary" => event_type.meaning(),
         "parameters" => parameters,
         "requestBody" => object! {
             "required" => true,
@@ -292,30 +292,4 @@ fn webhook(event_type: EventType) -> Node {
         }),
     };
     object! { "post" => operation }
-}
-
-/// What an event of this type says, for people.
-const fn happened(event_type: EventType) -> &'static str {
-    match event_type {
-        EventType::SessionCreated => "A session was created.",
-        EventType::SessionStarted => "A session got its first audio.",
-        EventType::SessionEnded => "A session ended.",
-        EventType::ProviderConnected => "A session's carrier took the call.",
-        EventType::ProviderDisconnected => "A session's carrier is gone.",
-        EventType::TranscriptSegment => "Something was said, and will not change any more.",
-        EventType::TranscriptReady => "A session has ended, and its transcript is complete.",
-        EventType::RecordingReady => "A recording can be heard.",
-        EventType::RecordingFailed => "A recording could not be made.",
-        EventType::AnalysisComplete => "An analysis is done.",
-        EventType::AnalysisFailed => "An analysis could not be made.",
-        EventType::CreditsLow => "The organization's credits fell to its threshold.",
-        EventType::KeyCreated => "An API key was created.",
-        EventType::KeyRotated => "An API key got a new secret.",
-        EventType::KeyRevoked => "An API key was revoked.",
-        EventType::KeyLeaked => "An API key's secret was reported as leaked.",
-        EventType::WebhookDisabled => {
-            "An endpoint failed for so long, or said that it is gone, that nothing is sent to it any more."
-        }
-        EventType::WebhookTest => "You test this endpoint.",
-    }
 }
