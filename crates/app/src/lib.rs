@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod leases;
 pub mod live;
+pub mod mail;
 pub mod node;
 pub mod recordings;
 pub mod request_log;

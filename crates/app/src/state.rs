@@ -23,6 +23,7 @@ use crate::feed::Feed;
 use crate::gate::Suspects;
 use crate::gate::cache::KeyCache;
 use crate::live::{Hub, Spool};
+use crate::mail::Mails;
 use crate::node::ThisNode;
 use crate::recordings::Recordings;
 use crate::request_log::RequestLog;
@@ -92,6 +93,8 @@ pub struct App {
     pub feed: Arc<Feed>,
     /// The analyses that this node makes.
     pub analyses: Analyses,
+    /// Mails to people.
+    pub mails: Mails,
     pub(crate) suspects: Suspects,
     pub(crate) credit_news: CreditNews,
     peppers: RwLock<Arc<Peppers>>,
@@ -132,6 +135,8 @@ pub struct Parts {
     pub webhooks: Webhooks,
     /// See [`App::analyses`].
     pub analyses: Analyses,
+    /// See [`App::mails`].
+    pub mails: Mails,
 }
 
 /// How long a new pepper may take to reach all nodes: files of a Kubernetes Secret take up to two minutes.
@@ -186,6 +191,7 @@ impl App {
             node,
             webhooks,
             analyses,
+            mails,
         } = parts;
         Self {
             keys: KeyCache::new(config.keys_cached_max),
@@ -208,6 +214,7 @@ impl App {
             webhooks,
             feed: Arc::default(),
             analyses,
+            mails,
             suspects: Suspects::default(),
             credit_news: CreditNews::default(),
         }

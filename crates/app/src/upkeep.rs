@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::live::spool::Replay;
 use crate::node::{self, AWAY_AFTER};
 use crate::request_log::FLUSH_AT;
-use crate::{App, Error, analysis, credit_news, feed, recordings};
+use crate::{App, Error, analysis, credit_news, feed, mail, recordings};
 
 /// How often idle sessions are looked for, and slots are prolonged: several times within [`crate::leases::LEASE_MS`].
 const IDLE_EVERY: SignedDuration = SignedDuration::from_secs(10);
@@ -41,6 +41,7 @@ pub fn start(app: &Arc<App>, tasks: &TaskTracker, stop: &CancellationToken) {
     tasks.spawn(store_what_waits(Arc::clone(app), stop.clone()));
     tasks.spawn(feed::wake(Arc::clone(app), stop.clone()));
     tasks.spawn(forget(Arc::clone(app), stop.clone()));
+    tasks.spawn(mail::deliver(Arc::clone(app), stop.clone()));
     tasks.spawn(recordings::work(Arc::clone(app), stop.clone()));
 }
 

@@ -9,6 +9,8 @@ use kallglot_core::egress::EgressPolicy;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::smtp::MailSettings;
+
 pub(crate) const DEFAULTS: &str = include_str!("default.toml");
 const PREFIX: &str = "KALLGLOT_";
 /// Variables with our prefix that are no settings but command-line arguments.
@@ -48,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) recordings: RecordingsConfig,
     pub(crate) stream: StreamSettings,
     pub(crate) webhooks: WebhookSettings,
+    pub(crate) mail: MailSettings,
     pub(crate) engine: Vec<EngineConfig>,
     pub(crate) endpointing: EndpointingConfig,
     pub(crate) classic: ClassicSettings,
@@ -313,6 +316,9 @@ impl Config {
         if !proxy.is_empty() && kallglot_webhooks::ProxyAddress::parse(proxy).is_none() {
             return wrong("webhooks.proxy", &proxy, "empty or like \"http://proxy.internal:3128\"");
         }
+        if let Some(problem) = self.mail.problem() {
+            return Err(ConfigError(problem));
+        }
         let url = self.recordings.url.as_str();
         let is_s3 = url.strip_prefix("s3://").is_some_and(|place| !place.is_empty() && !place.starts_with('/'));
         if !url.is_empty() && !is_s3 && !url.starts_with("file:///") {
@@ -474,6 +480,28 @@ mod tests {
         assert_eq!(config.hosts().get("api.example.com"), Some(&ServerEnvironment::Live));
         assert!(load("trusted_proxies = ['proxy']", &[]).unwrap_err().contains("`proxy` is neither an address"));
         assert!(load("[hosts]\nx = 'prod'", &[]).unwrap_err().contains("`hosts.x` is prod"));
+    }
+
+    #[test]
+    fn mail_is_off_or_whole_and_its_password_is_not_sent_in_clear() {
+        assert!(!load("", &[]).unwrap().mail.is_set());
+        let good = "[mail]\nhost = 'mail.example.com'\nfrom = 'Kallglot <kallglot@example.com>'\n";
+        assert!(load(good, &[]).unwrap().mail.is_set());
+        for (more, expected) in [
+            ("port = 0", "`mail.port` is 0; it must be 1 to 65535"),
+            ("username = 'kallglot'", "`mail.username` and `mail.password` go together"),
+            ("username = 'u'\npassword = 'p'\nsecurity = 'none'", "would be sent in clear"),
+            ("security = 'ssl'", "unknown variant `ssl`"),
+        ] {
+            let problem = load(&format!("{good}{more}"), &[]).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+        let problem = load("[mail]\nhost = 'mail.example.com'\nfrom = 'kallglot'", &[]).unwrap_err();
+        assert_eq!(problem, "`mail.from` is \"kallglot\"; it must be like \"Kallglot <kallglot@example.com>\".");
+        let here = "[mail]\nhost = 'localhost'\nfrom = 'k@example.com'\nsecurity = 'none'";
+        let own = [("KALLGLOT_MAIL__USERNAME", "u"), ("KALLGLOT_MAIL__PASSWORD", "verysecret")];
+        let config = load(here, &own).unwrap();
+        assert!(!format!("{config:?}").contains("verysecret"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod pepper;
 mod platform;
 mod request;
 mod serve;
+mod smtp;
 mod telemetry;
 mod transfer;
 

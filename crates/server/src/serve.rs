@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
+use kallglot_app::mail::{Mailer, Mails};
 use kallglot_app::node::ThisNode;
 use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::platform::{SecretError, SystemClock, SystemRandom, peppers, secret};
+use crate::smtp::SmtpMailer;
 use crate::{backends, engines, telemetry};
 
 /// How often the peppers' file is looked at. The contract allows 1 s (section 14).
@@ -85,6 +87,9 @@ pub(crate) enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The mail server.
+    #[error("{0}")]
+    Mail(String),
     /// The speech engines.
     #[error("the speech engines can't be set up: {0}")]
     Engine(#[from] EngineError),
@@ -199,6 +204,8 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
     let seal = Seal::new(answers);
     let stream_token_secret = StreamTokenSecret::new(stream_token);
     let engines = engines::start(config)?;
+    let mailer = SmtpMailer::new(&config.mail).map_err(StartError::Mail)?;
+    let mailer = mailer.map(|mailer| Arc::new(mailer) as Arc<dyn Mailer>);
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| StartError::Listen { address: config.listen, source })?;
@@ -253,6 +260,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         node,
         webhooks: Webhooks::new(webhooks, config.webhooks.egress()),
         analyses: engines::analyses(config)?,
+        mails: Mails::new(mailer),
     }));
     // Counters that are shared outlive this process; those that have forgotten are told when they say so.
     if !config.is_shared() {

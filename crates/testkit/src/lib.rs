@@ -15,6 +15,7 @@
 pub mod backing;
 mod call;
 mod fakes;
+mod mail;
 mod receiver;
 mod server;
 
@@ -22,6 +23,7 @@ pub use call::{Call, next_matching, voice_mulaw};
 pub use fakes::{FakeClock, FakeRandom};
 pub use kallglot_client as client;
 pub use kallglot_engine::scripted::{Faults, Script};
+pub use mail::{FakeMailServer, FakeMailer};
 pub use receiver::{Behaviour, FakeReceiver, Received};
 pub use server::{Organization, ServerBuilder, TestServer};
 

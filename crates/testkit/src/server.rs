@@ -9,6 +9,7 @@ use std::time::Duration;
 use kallglot_app::analysis::{Analyses, AnalysisConfig};
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
+use kallglot_app::mail::{Mailer, Mails};
 use kallglot_app::node::ThisNode;
 use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
@@ -58,6 +59,7 @@ pub struct ServerBuilder {
     delivering: WorkerConfig,
     analysis: AnalysisConfig,
     summarizer: Option<Arc<dyn Summarizer>>,
+    mailer: Option<Arc<dyn Mailer>>,
 }
 
 impl Default for ServerBuilder {
@@ -79,6 +81,7 @@ impl Default for ServerBuilder {
             delivering: WorkerConfig::default(),
             analysis: AnalysisConfig { again_after: Duration::from_millis(1), ..AnalysisConfig::default() },
             summarizer: None,
+            mailer: None,
         }
     }
 }
@@ -95,6 +98,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn engines(mut self, engines: Vec<Arc<dyn Engine>>) -> Self {
         self.engines = Some(engines);
+        self
+    }
+
+    /// What takes mails away, such as a [`FakeMailer`](crate::FakeMailer); without it the server sends none.
+    #[must_use]
+    pub fn mailer(mut self, mailer: Arc<dyn Mailer>) -> Self {
+        self.mailer = Some(mailer);
         self
     }
 
@@ -260,6 +270,7 @@ impl TestServer {
             node,
             webhooks: Webhooks::new([10; 32], builder.egress.clone()),
             analyses: Analyses::new(builder.analysis.clone(), builder.summarizer.clone()),
+            mails: Mails::new(builder.mailer.clone()),
         }));
         if backing.shared.is_none() {
             app.restore_slots().await.expect("the slots of open sessions");
