@@ -36,11 +36,21 @@ pub struct Replay {
 }
 
 /// What became of a request that makes something.
-pub enum Made {
+pub enum Made<T = Vec<u8>> {
     /// It is there; its answer's body.
-    New(Vec<u8>),
+    New(T),
     /// The request is a repetition: nothing was done.
     Replay(Replay),
+}
+
+impl<T> Made<T> {
+    /// The same with another value for what is new.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Made<U> {
+        match self {
+            Self::New(new) => Made::New(of(new)),
+            Self::Replay(replay) => Made::Replay(replay),
+        }
+    }
 }
 
 fn mismatch() -> Error {

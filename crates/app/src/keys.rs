@@ -1,4 +1,8 @@
-//! API keys, as keys manage them (`/v1/api_keys`): a key can never make or change a key into something that may do more than itself.
+//! API keys, as they are managed by keys (`/v1/api_keys`) and by people (the portal): a key can never make or change a key into something
+//! that may do more than itself; who of an organization's people may do it at all is their role's to say, and decided at the edge.
+
+pub mod portal;
+pub mod standing;
 
 use std::net::IpAddr;
 
@@ -10,29 +14,92 @@ use kallglot_core::audit::Change;
 use kallglot_core::edition::Edition;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::ApiKeyId;
+use kallglot_core::organization::Organization;
 use kallglot_core::permission::{Permission, PermissionSet};
-use kallglot_core::session::Tenant;
+use kallglot_core::session::{Environment, Tenant};
 use kallglot_storage::{GateChange, KeyUpdate, LeakedKey, Once, RotateKey, Storage, StorageError};
 
 use crate::gate::cache::Known;
 use crate::idempotency::{Made, Repeatable};
 use crate::{App, Error};
 
-/// What a new key is asked to be.
+/// By whose authority keys are made and changed: how much they may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Authority<'a> {
+    /// A key's, which can give no more than it has.
+    Key(&'a Known),
+    /// A person's of this organization, in one environment: any key of it.
+    Person(&'a Organization, Environment),
+}
+
+impl<'a> Authority<'a> {
+    /// Whose keys.
+    pub fn tenant(self) -> Tenant {
+        match self {
+            Self::Key(known) => known.key.tenant(),
+            Self::Person(organization, environment) => Tenant { organization: organization.id, environment },
+        }
+    }
+
+    /// The key whose rights are the most that can be given, where there is one.
+    fn bound(self) -> Option<&'a ApiKey> {
+        match self {
+            Self::Key(known) => Some(&known.key),
+            Self::Person(..) => None,
+        }
+    }
+
+    /// The edition of a new key that names none.
+    fn edition(self) -> Edition {
+        match self {
+            Self::Key(known) => known.edition(),
+            Self::Person(organization, _) => organization.edition,
+        }
+    }
+
+    /// Refuses what is more than may be given.
+    fn within(self, key: &ApiKey) -> Result<(), Error> {
+        self.bound().map_or(Ok(()), |bound| within(bound, key))
+    }
+
+    /// As [`Self::within`], for a key that is there already: then it is a matter of permission.
+    fn may_change(self, key: &ApiKey) -> Result<(), Error> {
+        self.within(key).map_err(|error| match error.code() {
+            ErrorCode::InsufficientPermissions => error,
+            _ => Error::with(
+                ErrorCode::InsufficientPermissions,
+                "That API key is less restricted than this one, which therefore can't change it.",
+            )
+            .param("api_keys:manage"),
+        })
+    }
+}
+
+/// What a new key is asked to be. What is left out is as the key has it that makes it; a person's has then no limit.
 #[derive(Debug, Clone, Default)]
 pub struct CreateKey {
     /// Its name.
     pub name: String,
-    /// What it may do; none for its edition's standard set, as far as the caller has it.
+    /// What it may do; none for its edition's standard set, as far as it may be given.
     pub permissions: Option<PermissionSet>,
-    /// When it expires; none for when the caller does.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
-    /// From where it may be used; none for from where the caller may.
+    /// From where it may be used.
     pub allowed_networks: Option<Vec<IpNet>>,
-    /// Its own limit; none for the caller's.
+    /// Its own limit.
     pub requests_per_minute_max: Option<u32>,
     /// The edition it is pinned to.
     pub edition: Option<Edition>,
+}
+
+/// A key that has just been made.
+pub struct NewKey {
+    /// The key.
+    pub key: ApiKey,
+    /// Its secret, which nobody can be told again.
+    pub secret: Secret,
+    /// The answer's body.
+    pub body: Vec<u8>,
 }
 
 /// A permission that was not used for this long counts as unused.
@@ -93,46 +160,35 @@ fn within(caller: &ApiKey, key: &ApiKey) -> Result<(), Error> {
     Ok(())
 }
 
-/// As [`within`], for a key that is there already: then it is a matter of permission.
-fn may_change(caller: &ApiKey, key: &ApiKey) -> Result<(), Error> {
-    within(caller, key).map_err(|error| match error.code() {
-        ErrorCode::InsufficientPermissions => error,
-        _ => Error::with(
-            ErrorCode::InsufficientPermissions,
-            "That API key is less restricted than this one, which therefore can't change it.",
-        )
-        .param("api_keys:manage"),
-    })
-}
-
 impl App {
-    /// Makes a key. `render` makes the answer's body from it and its secret.
+    /// Makes a key. `render` makes the answer's body from it and its secret; with `repeatable` it is stored in the same transaction.
     ///
     /// # Errors
-    /// `insufficient_permissions` and `validation_failed` where it would be more than the caller, `idempotency_mismatch`; storage's.
+    /// `insufficient_permissions` and `validation_failed` where it would be more than `by` may give, `idempotency_mismatch`; storage's.
     pub async fn create_key(
         &self,
-        caller: &Known,
+        by: Authority<'_>,
         change: &Change,
         asked: CreateKey,
         repeatable: Option<&Repeatable>,
         render: impl Fn(&ApiKey, &Secret) -> Vec<u8>,
-    ) -> Result<Made, Error> {
-        let by = &caller.key;
-        let edition = asked.edition.or(by.edition).unwrap_or(caller.organization.edition);
-        let standard = edition.rules().standard_permissions;
-        let secret = Secret::new(by.environment, self.random.as_ref());
+    ) -> Result<Made<NewKey>, Error> {
+        let (tenant, bound) = (by.tenant(), by.bound());
+        let standard = asked.edition.unwrap_or(by.edition()).rules().standard_permissions;
+        let may_give = |permission: &Permission| bound.is_none_or(|bound| bound.permissions.contains(*permission));
+        let networks = || bound.map(|bound| bound.allowed_networks.clone()).unwrap_or_default();
+        let secret = Secret::new(tenant.environment, self.random.as_ref());
         let key = ApiKey {
             id: ApiKeyId::new(change.at, self.random.as_ref()),
-            organization: by.organization,
-            environment: by.environment,
+            organization: tenant.organization,
+            environment: tenant.environment,
             name: asked.name,
-            permissions: asked
-                .permissions
-                .unwrap_or_else(|| standard.iter().filter(|permission| by.permissions.contains(*permission)).collect()),
-            expires_at: asked.expires_at.or(by.expires_at),
-            allowed_networks: asked.allowed_networks.unwrap_or_else(|| by.allowed_networks.clone()),
-            requests_per_minute_max: asked.requests_per_minute_max.or(by.requests_per_minute_max),
+            permissions: asked.permissions.unwrap_or_else(|| standard.iter().filter(may_give).collect()),
+            expires_at: asked.expires_at.or(bound.and_then(|bound| bound.expires_at)),
+            allowed_networks: asked.allowed_networks.unwrap_or_else(networks),
+            requests_per_minute_max: asked
+                .requests_per_minute_max
+                .or(bound.and_then(|bound| bound.requests_per_minute_max)),
             edition: asked.edition,
             created_at: change.at,
             last_used_at: None,
@@ -142,14 +198,14 @@ impl App {
             old_secret_last_used_at: None,
             quarantined_at: None,
         };
-        within(by, &key)?;
+        by.within(&key)?;
         let body = render(&key, &secret);
         let answer = repeatable.map(|repeatable| repeatable.answer(201, &body));
         let stored = secret.stored(self.pepper_to_store_with(&self.peppers()));
         match self.storage.create_key(&key, &stored, answer.as_ref(), change).await? {
             Once::Done(()) => {
                 self.changed(&[GateChange::Key(key.id)]).await;
-                Ok(Made::New(body))
+                Ok(Made::New(NewKey { key, secret, body }))
             }
             Once::Known(answer) => match repeatable {
                 Some(repeatable) => Ok(Made::Replay(repeatable.replay(answer)?)),
@@ -176,17 +232,17 @@ impl App {
     /// Changes a key.
     ///
     /// # Errors
-    /// As [`Self::find_key`]; `insufficient_permissions` and `validation_failed` where it is or would be more than the caller.
+    /// As [`Self::find_key`]; `insufficient_permissions` and `validation_failed` where it is or would be more than `by` may give.
     pub async fn update_key(
         &self,
-        caller: &Known,
+        by: Authority<'_>,
         change: &Change,
         id: ApiKeyId,
         update: &KeyUpdate,
     ) -> Result<ApiKey, Error> {
-        let tenant = caller.key.tenant();
+        let tenant = by.tenant();
         let before = self.find_key(tenant, id).await?;
-        may_change(&caller.key, &before)?;
+        by.may_change(&before)?;
         let update = update.clone();
         let wanted = ApiKey {
             permissions: update.permissions.unwrap_or(before.permissions),
@@ -195,7 +251,7 @@ impl App {
             requests_per_minute_max: update.requests_per_minute_max.unwrap_or(before.requests_per_minute_max),
             ..before
         };
-        within(&caller.key, &wanted)?;
+        by.within(&wanted)?;
         let after = self.storage.update_key(tenant, id, &update, change).await?.ok_or_else(not_found)?;
         self.changed(&[GateChange::Key(id)]).await;
         Ok(after)
@@ -204,16 +260,16 @@ impl App {
     /// Gives a key a new secret; the old one stays valid until `old_valid_until`. Answers with the key and its new secret.
     ///
     /// # Errors
-    /// As [`Self::find_key`]; `insufficient_permissions` where the key is more than the caller, `validation_failed` for a revoked one.
+    /// As [`Self::find_key`]; `insufficient_permissions` where the key is more than `by` may give, `validation_failed` for a revoked one.
     pub async fn rotate_key(
         &self,
-        caller: &Known,
+        by: Authority<'_>,
         change: &Change,
         id: ApiKeyId,
         old_valid_until: Timestamp,
     ) -> Result<(ApiKey, Secret), Error> {
-        let tenant = caller.key.tenant();
-        may_change(&caller.key, &self.find_key(tenant, id).await?)?;
+        let tenant = by.tenant();
+        by.may_change(&self.find_key(tenant, id).await?)?;
         let secret = Secret::new(tenant.environment, self.random.as_ref());
         let stored = secret.stored(self.pepper_to_store_with(&self.peppers()));
         match self.storage.rotate_key(tenant, id, &stored, old_valid_until, change).await? {
@@ -232,12 +288,12 @@ impl App {
     /// As [`Self::find_key`].
     pub async fn revoke_key(
         &self,
-        caller: &Known,
+        by: Authority<'_>,
         change: &Change,
         id: ApiKeyId,
         close_streams: bool,
     ) -> Result<ApiKey, Error> {
-        let tenant = caller.key.tenant();
+        let tenant = by.tenant();
         self.find_key(tenant, id).await?;
         let key = self.storage.revoke_key(tenant, id, close_streams, change).await?.ok_or_else(not_found)?;
         self.changed(&[GateChange::Key(id)]).await;

@@ -14,6 +14,7 @@ pub mod leases;
 pub mod live;
 pub mod mail;
 pub mod node;
+pub mod quickstart;
 pub mod recordings;
 pub mod request_log;
 pub mod seal;

@@ -22,6 +22,8 @@ pub struct RequestRecord {
     pub tenant: Tenant,
     /// With which key.
     pub key: ApiKeyId,
+    /// Whether it was with a secret that a rotation had replaced: its sender still has to change over.
+    pub old_secret: bool,
     /// When it arrived.
     pub at: Timestamp,
     /// The method, such as `GET`.

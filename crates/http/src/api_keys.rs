@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use ipnet::IpNet;
 use jiff::SignedDuration;
-use kallglot_app::keys::{CreateKey, unused_permissions};
+use kallglot_app::keys::{Authority, CreateKey, unused_permissions};
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ALLOWED_NETWORKS_MAX, ApiKey, ROTATION_GRACE_S_MAX, Secret, prefix};
 use kallglot_core::edition::Edition;
@@ -134,7 +134,9 @@ pub(crate) async fn create(
         let change = caller.change(&state);
         let none = Some(PermissionSet::NONE);
         let render = |key: &ApiKey, secret: &Secret| with_secret(key_body(key, change.at, none), secret);
-        Ok::<_, Problem>(state.app.create_key(&caller.known, &change, asked, repeatable.as_ref(), render).await?)
+        let by = Authority::Key(&caller.known);
+        let made = state.app.create_key(by, &change, asked, repeatable.as_ref(), render).await?;
+        Ok::<_, Problem>(made.map(|new| new.body))
     };
     made(StatusCode::CREATED, repeatable.as_ref(), create.await).await
 }
@@ -167,7 +169,7 @@ pub(crate) async fn update(
 ) -> Result<Json<KeyBody>, Problem> {
     let id = key_id(&id)?;
     let update = read_update(fields, state.app.clock.now())?;
-    let key = state.app.update_key(&caller.known, &caller.change(&state), id, &update).await?;
+    let key = state.app.update_key(Authority::Key(&caller.known), &caller.change(&state), id, &update).await?;
     Ok(Json(one_body(&state, key).await?))
 }
 
@@ -182,7 +184,7 @@ pub(crate) async fn rotate(
     fields.finish()?;
     let change = caller.change(&state);
     let until = change.at.checked_add(SignedDuration::from_secs(grace_s as i64)).unwrap_or(change.at);
-    let (key, secret) = state.app.rotate_key(&caller.known, &change, id, until).await?;
+    let (key, secret) = state.app.rotate_key(Authority::Key(&caller.known), &change, id, until).await?;
     Ok(json(StatusCode::OK, with_secret(one_body(&state, key).await?, &secret)))
 }
 
@@ -195,7 +197,7 @@ pub(crate) async fn revoke(
     let id = key_id(&id)?;
     let close_streams = fields.flag("close_streams")?.unwrap_or(false);
     fields.finish()?;
-    let key = state.app.revoke_key(&caller.known, &caller.change(&state), id, close_streams).await?;
+    let key = state.app.revoke_key(Authority::Key(&caller.known), &caller.change(&state), id, close_streams).await?;
     // In this process it is in force already; the time is when it was made so.
     let effective_at = time(key.revoked_at.unwrap_or_else(|| state.app.clock.now()));
     Ok(Json(Revoked { key: one_body(&state, key).await?, effective_at }))

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use kallglot_core::audit::{AuditEntry, Who};
 use kallglot_core::session::Environment;
+use kallglot_storage::AuditFilter;
 use serde::Serialize;
 
 use crate::HttpState;
@@ -69,6 +70,6 @@ pub(crate) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<List<EntryBody>>, Problem> {
     let request = page(query.as_deref(), "an audit entry")?;
-    let found = state.app.storage.audit_log(caller.tenant().organization, &request).await?;
+    let found = state.app.storage.audit_log(caller.tenant().organization, &AuditFilter::default(), &request).await?;
     Ok(Json(List::of(found, "/v1/audit_log", entry_body)))
 }

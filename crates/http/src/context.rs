@@ -294,6 +294,7 @@ fn log(
         id: context.id,
         tenant: known.key.tenant(),
         key: known.key.id,
+        old_secret: known.secret_valid_until.is_some(),
         at: context.at,
         method: method_name(&method).into(),
         route: route.into(),

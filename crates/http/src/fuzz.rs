@@ -175,6 +175,7 @@ pub fn request_block(bytes: &[u8]) {
         id: RequestId::from_bits(u128::from(number) << 80),
         tenant,
         key: ApiKeyId::from_bits(7),
+        old_secret: false,
         at,
         method: "POST".into(),
         route: "/v1/sessions/{id}/end".into(),

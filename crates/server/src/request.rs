@@ -169,6 +169,7 @@ mod tests {
             id: RequestId::from_bits(ms << 80 | u128::from(status)),
             tenant,
             key: ApiKeyId::from_bits(7),
+            old_secret: false,
             at,
             method: "POST".into(),
             route: "/v1/sessions".into(),

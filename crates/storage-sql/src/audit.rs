@@ -5,7 +5,7 @@ use kallglot_core::id::{AuditId, OrganizationId};
 use kallglot_core::session::Environment;
 use kallglot_storage::changes::Changes;
 use kallglot_storage::json::{changes_from_json, changes_to_json};
-use kallglot_storage::{Page, PageRequest};
+use kallglot_storage::{AuditFilter, Page, PageRequest};
 
 use crate::query::page;
 use crate::row::{Columns, us};
@@ -23,6 +23,17 @@ pub(crate) struct Subject<'a> {
     pub(crate) object: &'a str,
 }
 
+/// Who, as the columns `who`, `key_id` and `person_id` have it.
+fn actor(who: Who) -> (&'static str, Option<String>, Option<String>) {
+    match who {
+        Who::Key(key) => ("key", Some(key.to_string()), None),
+        Who::Person(person) => ("person", None, Some(person.to_string())),
+        Who::Operator => ("operator", None, None),
+        Who::LeakReporter => ("leak_reporter", None, None),
+        Who::Server => ("server", None, None),
+    }
+}
+
 /// Appends the entry of one change.
 pub(crate) async fn append<S: Sql>(
     db: &S,
@@ -31,13 +42,7 @@ pub(crate) async fn append<S: Sql>(
     subject: &Subject<'_>,
     changes: &Changes,
 ) -> Result<()> {
-    let (who, key, person) = match change.who {
-        Who::Key(key) => ("key", Some(key.to_string()), None),
-        Who::Person(person) => ("person", None, Some(person.to_string())),
-        Who::Operator => ("operator", None, None),
-        Who::LeakReporter => ("leak_reporter", None, None),
-        Who::Server => ("server", None, None),
-    };
+    let (who, key, person) = actor(change.who);
     db.execute(
         "INSERT INTO audit_log (organization_id, id, environment, action, object, who, key_id, person_id, address, request_id, \
          changes, at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
@@ -93,7 +98,17 @@ fn read(row: &dyn Row) -> Result<AuditEntry> {
 pub async fn log<S: Sql>(
     db: &S,
     organization: OrganizationId,
+    filter: &AuditFilter,
     request: &PageRequest<AuditId>,
 ) -> Result<Page<AuditEntry>> {
-    page(db, SELECT, "organization_id = ?1", params![organization.to_string()], request, read).await
+    // What is not asked for is the empty text, which none of these columns has.
+    let (who, key, person) = filter.who.map(actor).unwrap_or_default();
+    let organization = organization.to_string();
+    let action = filter.action.map_or("", AuditAction::as_str);
+    let object = filter.object.as_deref().unwrap_or_default();
+    let environment = filter.environment.map_or("", Environment::as_str);
+    let (key, person) = (key.unwrap_or_default(), person.unwrap_or_default());
+    let wanted = "organization_id = ?1 AND (?2 = '' OR action = ?2) AND (?3 = '' OR object = ?3) \
+        AND (?4 = '' OR environment = ?4) AND (?5 = '' OR who = ?5) AND (?6 = '' OR key_id = ?6) AND (?7 = '' OR person_id = ?7)";
+    page(db, SELECT, wanted, params![organization, action, object, environment, who, key, person], request, read).await
 }

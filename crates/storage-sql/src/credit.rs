@@ -157,22 +157,40 @@ pub(crate) async fn append<S: Sql>(db: &S, before: &Account, entry: &Entry<'_>) 
     Ok(CreditBalance { sequence, remaining, used, period })
 }
 
+/// Most entries that one call of [`ledger`] or [`ledger_back`] answers with.
+const ENTRIES_MAX: u32 = 1000;
+
+const ENTRIES: &str = "SELECT sequence, organization_id, kind, amount, balance_after, request_id, object, at_us \
+    FROM credit_ledger WHERE organization_id = ?1";
+
+fn entry(row: &dyn Row) -> Result<LedgerEntry> {
+    let columns = Columns::of(row, "credit_ledger", "organization_id")?;
+    Ok(LedgerEntry {
+        sequence: columns.get("sequence")?,
+        organization: columns.parsed("organization_id")?,
+        kind: columns.named("kind", LedgerKind::parse)?,
+        amount: columns.get("amount")?,
+        balance_after: columns.get("balance_after")?,
+        request: columns.parsed_if_any("request_id")?,
+        object: columns.get("object")?,
+        at: columns.time("at_us")?,
+    })
+}
+
 /// See [`kallglot_storage::OrganizationRepository::ledger`].
 pub async fn ledger<S: Sql>(db: &S, organization: OrganizationId, after: i64, limit: u32) -> Result<Vec<LedgerEntry>> {
-    let sql = "SELECT sequence, organization_id, kind, amount, balance_after, request_id, object, at_us FROM credit_ledger \
-        WHERE organization_id = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
-    db.every(sql, params![organization.to_string(), after, limit.min(1000)], |row| {
-        let columns = Columns::of(row, "credit_ledger", "organization_id")?;
-        Ok(LedgerEntry {
-            sequence: columns.get("sequence")?,
-            organization: columns.parsed("organization_id")?,
-            kind: columns.named("kind", LedgerKind::parse)?,
-            amount: columns.get("amount")?,
-            balance_after: columns.get("balance_after")?,
-            request: columns.parsed_if_any("request_id")?,
-            object: columns.get("object")?,
-            at: columns.time("at_us")?,
-        })
-    })
-    .await
+    let sql = format!("{ENTRIES} AND sequence > ?2 ORDER BY sequence LIMIT ?3");
+    db.every(&sql, params![organization.to_string(), after, limit.min(ENTRIES_MAX)], entry).await
+}
+
+/// See [`kallglot_storage::OrganizationRepository::ledger_back`].
+pub async fn ledger_back<S: Sql>(
+    db: &S,
+    organization: OrganizationId,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<LedgerEntry>> {
+    let sql = format!("{ENTRIES} AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3");
+    let before = before.unwrap_or(i64::MAX);
+    db.every(&sql, params![organization.to_string(), before, limit.min(ENTRIES_MAX)], entry).await
 }

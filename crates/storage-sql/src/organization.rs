@@ -92,7 +92,7 @@ async fn insert<S: Sql>(db: &S, new: &Organization) -> Result<()> {
 async fn store<S: Sql>(db: &S, organization: &Organization) -> Result<()> {
     db.execute("UPDATE organizations SET plan = ?2, requests_per_minute_max = ?3, concurrent_sessions_max = ?4, \
          stream_messages_per_second_max = ?5, stream_audio_bytes_per_second_max = ?6, active = ?7, edition = ?8, engine = ?9, \
-         vocabulary = ?10, leak_policy = ?11, low_credits_threshold = ?12, recording = ?13, recordings_kept_days = ?14 WHERE id = ?1",
+         vocabulary = ?10, leak_policy = ?11, low_credits_threshold = ?12, recording = ?13, recordings_kept_days = ?14, name = ?15 WHERE id = ?1",
         params![
             organization.id.to_string(),
             organization.plan.as_str(),
@@ -108,6 +108,7 @@ async fn store<S: Sql>(db: &S, organization: &Organization) -> Result<()> {
             organization.low_credits_threshold,
             organization.recording,
             organization.recordings_kept_days,
+            organization.name,
         ],
     )
     .await
@@ -167,6 +168,7 @@ pub async fn update<S: Sql>(
     let Some(before) = by_id(db, id).await? else { return Ok(None) };
     let update = update.clone();
     let after = Organization {
+        name: update.name.unwrap_or_else(|| before.name.clone()),
         plan: update.plan.unwrap_or(before.plan),
         overrides: update.overrides.unwrap_or(before.overrides),
         active: update.active.unwrap_or(before.active),

@@ -30,10 +30,11 @@ macro_rules! repositories {
             use $crate::names::core::session::{EndReason, Session, Tenant, Turn, UtteranceLag};
             use $crate::names::core::stream_statistics::StreamStatistics;
             use $crate::names::storage::{
-                Beat, CreatePaid, EndedSession, EventFilter, EventMark, EventRepository, GateChanges, Home,
-                IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer,
-                NewSession, NewTurn, Node, NodeRepository, Once, OrganizationRepository, OrganizationUpdate, Page,
-                PageRequest, RequestBlock, RotateKey, SessionRepository, StorageError, StoredAnswer, TurnRepository,
+                AuditFilter, Beat, CreatePaid, EndedSession, EventFilter, EventMark, EventRepository, GateChanges,
+                Home, IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository,
+                NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once, OrganizationRepository, OrganizationUpdate,
+                Page, PageRequest, RequestBlock, RotateKey, SessionRepository, StorageError, StoredAnswer,
+                TurnRepository,
             };
             use $crate::transfer::{self, Record, Table, Transfer};
             use $crate::{audit, credit, event, gate, idempotency, key, log, node, organization, session, turn};
@@ -102,8 +103,27 @@ macro_rules! repositories {
                         .await
                 }
 
-                async fn audit_log(&self, id: OrganizationId, page: &PageRequest<AuditId>) -> Result<Page<AuditEntry>> {
-                    self.read((id, *page), |db, (id, page)| Box::pin(audit::log(db, *id, page))).await
+                async fn ledger_back(
+                    &self,
+                    id: OrganizationId,
+                    before: Option<i64>,
+                    limit: u32,
+                ) -> Result<Vec<LedgerEntry>> {
+                    let arguments = (id, before, limit);
+                    self.read(arguments, |db, (id, before, limit)| {
+                        Box::pin(credit::ledger_back(db, *id, *before, *limit))
+                    })
+                    .await
+                }
+
+                async fn audit_log(
+                    &self,
+                    id: OrganizationId,
+                    filter: &AuditFilter,
+                    page: &PageRequest<AuditId>,
+                ) -> Result<Page<AuditEntry>> {
+                    let arguments = (id, filter.clone(), *page);
+                    self.read(arguments, |db, (id, filter, page)| Box::pin(audit::log(db, *id, filter, page))).await
                 }
             }
 
@@ -350,6 +370,14 @@ macro_rules! repositories {
                     let arguments = (tenant, after, limit);
                     self.read(arguments, |db, (tenant, after, limit)| {
                         Box::pin(session::open_of(db, *tenant, *after, *limit))
+                    })
+                    .await
+                }
+
+                async fn open_sessions_by(&self, tenant: Tenant, key: ApiKeyId, limit: u32) -> Result<Vec<Session>> {
+                    let arguments = (tenant, key, limit);
+                    self.read(arguments, |db, (tenant, key, limit)| {
+                        Box::pin(session::open_by(db, *tenant, *key, *limit))
                     })
                     .await
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::{try_join, try_join_all, try_join3};
 use kallglot_core::Timestamp;
 use kallglot_core::event::{Event, session_detail, transcript_event};
-use kallglot_core::id::{NodeId, SessionId};
+use kallglot_core::id::{ApiKeyId, NodeId, SessionId};
 use kallglot_core::language::LanguageTag;
 use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
@@ -38,7 +38,7 @@ const INSERT: &str = "INSERT INTO sessions (id, organization_id, environment, cr
     ended_at_us, end_reason, recording, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
     ?17, ?18, 1)";
 
-/// Most sessions that one call of [`open`] or [`open_of`] answers with.
+/// Most sessions that one call of [`open`], [`open_of`] or [`open_by`] answers with.
 const OPEN_SESSIONS_MAX: u32 = 1000;
 
 const OF_TENANT: &str = "organization_id = ?1 AND environment = ?2";
@@ -272,6 +272,13 @@ pub async fn open_of<S: Sql>(db: &S, tenant: Tenant, after: Option<SessionId>, l
     let after = after.map(|id| id.to_string()).unwrap_or_default();
     let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
     db.every(&sql, params![organization, environment, after, limit.min(OPEN_SESSIONS_MAX)], read).await
+}
+
+/// See [`kallglot_storage::SessionRepository::open_sessions_by`].
+pub async fn open_by<S: Sql>(db: &S, tenant: Tenant, key: ApiKeyId, limit: u32) -> Result<Vec<Session>> {
+    let sql = format!("{SELECT} WHERE {OF_TENANT} AND status <> 'ended' AND created_by = ?3 ORDER BY id DESC LIMIT ?4");
+    let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
+    db.every(&sql, params![organization, environment, key.to_string(), limit.min(OPEN_SESSIONS_MAX)], read).await
 }
 
 /// A session that is to be made, with its texts written out: by its caller, so that the one writer need not.

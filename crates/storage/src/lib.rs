@@ -26,8 +26,8 @@ pub use event::{EventFilter, EventMark, EventRepository};
 pub use page::{Cursor, Page, PageRequest};
 pub use recordings::{MadeRecordings, RecordingPart, RecordingRepository, RecordingWork, StoredTrack};
 pub use repository::{
-    Beat, CreatePaid, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository, KeyUpdate,
-    KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
+    AuditFilter, Beat, CreatePaid, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository,
+    KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
     OrganizationRepository, OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionRepository,
     Storage, StoredAnswer, TURNS_PAGE_MAX, TurnRepository,
 };

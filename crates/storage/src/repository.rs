@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kallglot_core::Timestamp;
 use kallglot_core::api_key::{ApiKey, KeyHash, StoredSecret};
-use kallglot_core::audit::{AuditEntry, Change};
+use kallglot_core::audit::{AuditAction, AuditEntry, Change, Who};
 use kallglot_core::credit::{CreditBalance, LedgerEntry};
 use kallglot_core::edition::Edition;
 use kallglot_core::event::Event;
@@ -20,7 +20,7 @@ use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::recording::RecordingMode;
-use kallglot_core::session::{EndReason, Session, Speaker, Tenant, Translation, Turn, UtteranceLag};
+use kallglot_core::session::{EndReason, Environment, Session, Speaker, Tenant, Translation, Turn, UtteranceLag};
 use kallglot_core::stream_statistics::StreamStatistics;
 use kallglot_core::vocabulary::Vocabulary;
 
@@ -35,6 +35,8 @@ type Result<T> = std::result::Result<T, StorageError>;
 /// What can be changed of an organization. None leaves a field as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrganizationUpdate {
+    /// A new name. The caller has validated it.
+    pub name: Option<String>,
     /// A new plan.
     pub plan: Option<Plan>,
     /// New overrides, all of them.
@@ -55,6 +57,19 @@ pub struct OrganizationUpdate {
     pub recording: Option<bool>,
     /// For how many days recordings are kept.
     pub recordings_kept_days: Option<u32>,
+}
+
+/// Which entries of an audit log are wanted; the default wants all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Of what was done.
+    pub action: Option<AuditAction>,
+    /// Of who did it.
+    pub who: Option<Who>,
+    /// Of what it was done to, by its id.
+    pub object: Option<String>,
+    /// Of what belongs to this environment.
+    pub environment: Option<Environment>,
 }
 
 /// Organizations: for the operator and for what the server knows of its own tenants.
@@ -93,8 +108,16 @@ pub trait OrganizationRepository: Send + Sync {
     /// Up to `limit` (at most 1000) entries of its ledger after place `after` (0 for from the start), oldest first.
     async fn ledger(&self, id: OrganizationId, after: i64, limit: u32) -> Result<Vec<LedgerEntry>>;
 
-    /// A page of its audit log, newest first.
-    async fn audit_log(&self, id: OrganizationId, page: &PageRequest<AuditId>) -> Result<Page<AuditEntry>>;
+    /// Up to `limit` (at most 1000) entries of its ledger before place `before` (none for from the end), newest first.
+    async fn ledger_back(&self, id: OrganizationId, before: Option<i64>, limit: u32) -> Result<Vec<LedgerEntry>>;
+
+    /// A page of those entries of its audit log that the filter wants, newest first.
+    async fn audit_log(
+        &self,
+        id: OrganizationId,
+        filter: &AuditFilter,
+        page: &PageRequest<AuditId>,
+    ) -> Result<Page<AuditEntry>>;
 }
 
 /// What a key's hash leads to: everything that the gate needs, in one look-up.
@@ -469,6 +492,9 @@ pub trait SessionRepository: Send + Sync {
 
     /// Up to `limit` (at most 1000) of the tenant's sessions that have not ended, by id, after this one: to restore its slots.
     async fn open_sessions_of(&self, tenant: Tenant, after: Option<SessionId>, limit: u32) -> Result<Vec<Session>>;
+
+    /// Up to `limit` (at most 1000) of the tenant's sessions that this key has made and that have not ended, newest first.
+    async fn open_sessions_by(&self, tenant: Tenant, key: ApiKeyId, limit: u32) -> Result<Vec<Session>>;
 }
 
 /// A process of a server that shares its database with others.

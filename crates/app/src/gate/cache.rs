@@ -174,10 +174,21 @@ impl KeyCache {
 
     /// Remembers what the database has said, unless something has changed since `begun`.
     pub fn found(&self, begun: LookUp, hash: KeyHash, found: KnownKey) -> Arc<Known> {
+        let known = self.unlisted(found);
+        self.known.insert(hash, Arc::clone(&known));
+        // Whoever forgets first counts, then removes: either this sees the count or that removes what was just put in.
+        if self.generation.load(Ordering::SeqCst) != begun.0 {
+            self.known.remove(&hash);
+        }
+        known
+    }
+
+    /// The key with what it shares with the others of its organization; it is not remembered.
+    pub fn unlisted(&self, found: KnownKey) -> Arc<Known> {
         let (organization, credits) = self.share(found.organization);
         credits.hear(found.credits);
         let limits = organization.limits(found.key.environment);
-        let known = Arc::new(Known {
+        Arc::new(Known {
             key: found.key,
             secret_valid_until: found.secret_valid_until,
             organization,
@@ -185,13 +196,7 @@ impl KeyCache {
             credits,
             rendered: Mutex::default(),
             uses: Uses::default(),
-        });
-        self.known.insert(hash, Arc::clone(&known));
-        // Whoever forgets first counts, then removes: either this sees the count or that removes what was just put in.
-        if self.generation.load(Ordering::SeqCst) != begun.0 {
-            self.known.remove(&hash);
-        }
-        known
+        })
     }
 
     /// Remembers that there is no such key, unless something has changed since `begun`.

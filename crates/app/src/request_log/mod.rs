@@ -52,6 +52,10 @@ pub struct RequestFilter {
     pub code: Option<String>,
     /// A key.
     pub key: Option<ApiKeyId>,
+    /// Only those with a secret that a rotation had replaced.
+    pub old_secret: bool,
+    /// Not before this time.
+    pub since: Option<Timestamp>,
     /// Older than this one.
     pub before: Option<RequestId>,
 }
@@ -61,6 +65,8 @@ impl RequestFilter {
         self.status.is_none_or(|(from, to)| (from..=to).contains(&record.status))
             && self.code.as_deref().is_none_or(|code| record.code.as_deref() == Some(code))
             && self.key.is_none_or(|key| record.key == key)
+            && (!self.old_secret || record.old_secret)
+            && self.since.is_none_or(|since| record.at >= since)
             && self.before.is_none_or(|before| record.id < before)
     }
 }
@@ -179,7 +185,8 @@ impl RequestLog {
     ) -> Result<(Vec<RequestRecord>, bool), StorageError> {
         let wanted = |record: &RequestRecord| record.tenant == tenant && filter.wants(record);
         let mut found = self.in_memory(wanted);
-        let from = now.checked_sub(SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(Timestamp::MIN);
+        let kept_since = now.checked_sub(SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(Timestamp::MIN);
+        let from = filter.since.unwrap_or(kept_since).max(kept_since);
         let to =
             filter.before.map_or(now, |id| arrived_at(id).checked_add(SignedDuration::from_millis(1)).unwrap_or(now));
         let (mut before, mut looked) = (None, 0);

@@ -11,7 +11,11 @@ use kallglot_core::request_record::{RecordedLimits, RequestRecord};
 use kallglot_core::session::Tenant;
 use serde::{Deserialize, Serialize};
 
-const FORMAT: u8 = 1;
+/// The records alone.
+const PLAIN: u8 = 1;
+/// Each record is followed by a byte that says whether it was sent with a replaced secret. Only for blocks in which one was, so that programs
+/// that don't know this format read all others.
+const WITH_OLD_SECRETS: u8 = 2;
 /// Largest block before packing that is accepted: a damaged length must not ask for more memory.
 const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -74,11 +78,12 @@ fn packed(record: &RequestRecord) -> Packed<'_> {
     }
 }
 
-fn unpacked(tenant: Tenant, packed: Packed<'_>) -> Result<RequestRecord, Unreadable> {
+fn unpacked(tenant: Tenant, packed: Packed<'_>, old_secret: bool) -> Result<RequestRecord, Unreadable> {
     Ok(RequestRecord {
         id: RequestId::from_bits(u128::from_be_bytes(packed.id)),
         tenant,
         key: ApiKeyId::from_bits(u128::from_be_bytes(packed.key)),
+        old_secret,
         at: Timestamp::from_microsecond(packed.at_us).map_err(|_| Unreadable)?,
         method: packed.method.into_owned().into(),
         route: packed.route.into_owned().into(),
@@ -101,14 +106,18 @@ fn unpacked(tenant: Tenant, packed: Packed<'_>) -> Result<RequestRecord, Unreada
 
 /// Packs records of one tenant; the tenant is not in the block.
 pub fn pack(records: &[&RequestRecord]) -> Vec<u8> {
+    let format = if records.iter().any(|record| record.old_secret) { WITH_OLD_SECRETS } else { PLAIN };
     let mut plain = Vec::with_capacity(records.len() * 128);
     for record in records {
         // It can't fail: a vector grows, and the shape has no unknown lengths.
         if let Ok(extended) = postcard::to_extend(&packed(record), std::mem::take(&mut plain)) {
             plain = extended;
+            if format == WITH_OLD_SECRETS {
+                plain.push(record.old_secret.into());
+            }
         }
     }
-    let mut block = vec![FORMAT];
+    let mut block = vec![format];
     block.extend_from_slice(&lz4_flex::block::compress_prepend_size(&plain));
     block
 }
@@ -118,7 +127,9 @@ pub fn pack(records: &[&RequestRecord]) -> Vec<u8> {
 /// # Errors
 /// [`Unreadable`]: damaged, or of a format that this program does not know.
 pub fn unpack(tenant: Tenant, block: &[u8]) -> Result<Vec<RequestRecord>, Unreadable> {
-    let (&FORMAT, compressed) = block.split_first().ok_or(Unreadable)? else { return Err(Unreadable) };
+    let (&format @ (PLAIN | WITH_OLD_SECRETS), compressed) = block.split_first().ok_or(Unreadable)? else {
+        return Err(Unreadable);
+    };
     let (size_bytes, _) = lz4_flex::block::uncompressed_size(compressed).map_err(|_| Unreadable)?;
     if size_bytes > UNPACKED_BYTES_MAX {
         return Err(Unreadable);
@@ -128,7 +139,12 @@ pub fn unpack(tenant: Tenant, block: &[u8]) -> Result<Vec<RequestRecord>, Unread
     let mut records = Vec::new();
     while !rest.is_empty() {
         let (packed, left) = postcard::take_from_bytes::<Packed<'_>>(rest).map_err(|_| Unreadable)?;
-        records.push(unpacked(tenant, packed)?);
+        let (old_secret, left) = match (format, left.split_first()) {
+            (WITH_OLD_SECRETS, Some((&old_secret @ 0..=1, left))) => (old_secret == 1, left),
+            (WITH_OLD_SECRETS, _) => return Err(Unreadable),
+            _ => (false, left),
+        };
+        records.push(unpacked(tenant, packed, old_secret)?);
         rest = left;
     }
     Ok(records)
@@ -148,6 +164,7 @@ mod tests {
             id: RequestId::from_bits(u128::from(number) << 80),
             tenant: TENANT,
             key: ApiKeyId::from_bits(7),
+            old_secret: false,
             at: Timestamp::from_microsecond(1_800_000_000_000_000 + i64::from(number)).unwrap(),
             method: "POST".into(),
             route: "/v1/sessions".into(),
@@ -176,11 +193,20 @@ mod tests {
         assert!(block.len() < 40 * 1000, "{} bytes for 1000 records", block.len());
     }
 
+    #[test]
+    fn who_used_a_replaced_secret_is_kept_and_other_blocks_stay_as_they_were() {
+        let plain = record(1);
+        let old = RequestRecord { old_secret: true, ..record(2) };
+        let block = pack(&[&plain, &old]);
+        assert_eq!((block[0], unpack(TENANT, &block)), (WITH_OLD_SECRETS, Ok(vec![plain.clone(), old])));
+        assert_eq!(pack(&[&plain])[0], PLAIN);
+    }
+
     proptest! {
         #[test]
         fn damaged_blocks_are_refused_or_read_but_never_more(bytes in prop::collection::vec(any::<u8>(), 0..200), at: usize, byte: u8) {
             let _ = unpack(TENANT, &bytes);
-            let one = record(1);
+            let one = RequestRecord { old_secret: byte % 2 == 1, ..record(1) };
             let mut block = pack(&[&one]);
             let at = at % block.len();
             block[at] = byte;

@@ -6,7 +6,7 @@ use clap::Args;
 use kallglot_core::audit::{AuditEntry, Who};
 use kallglot_core::credit::LedgerEntry;
 use kallglot_core::id::{AuditId, OrganizationId};
-use kallglot_storage::{Cursor, PageRequest};
+use kallglot_storage::{AuditFilter, Cursor, PageRequest};
 use serde_json::{Value, json};
 
 use crate::command::{CommandError, Context, rfc3339, table};
@@ -85,7 +85,7 @@ pub(super) async fn audit_log(args: &History, context: &mut Context<'_>) -> Resu
     let mut entries = Vec::new();
     let mut request = PageRequest::newest(PageRequest::<AuditId>::LIMIT_MAX);
     let has_more = loop {
-        let page = context.storage.audit_log(organization.id, &request).await?;
+        let page = context.storage.audit_log(organization.id, &AuditFilter::default(), &request).await?;
         request.cursor = page.items.last().map(|last| Cursor::StartingAfter(last.change.id));
         entries.extend(page.items);
         if entries.len() >= limit || !page.has_more {

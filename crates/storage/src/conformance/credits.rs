@@ -60,7 +60,12 @@ pub async fn credits_are_granted_and_spent_in_a_ledger(storage: &impl Storage) {
     assert_eq!(ledger, expected);
     assert_eq!(storage.ledger(ORGANIZATION, first.sequence, 1).await.unwrap(), expected[1..2]);
 
+    let back: Vec<_> = expected.iter().rev().cloned().collect();
+    assert_eq!(storage.ledger_back(ORGANIZATION, None, 2).await.unwrap(), back[..2]);
+    assert_eq!(storage.ledger_back(ORGANIZATION, Some(granted.sequence), 10).await.unwrap(), back[2..]);
+
     let other = OrganizationId::from_bits(2);
+    assert_eq!(storage.ledger_back(other, None, 10).await.unwrap(), []);
     assert_eq!(storage.credit_balance(other).await.unwrap(), Some(CreditBalance::default()));
     assert_eq!(storage.ledger(other, 0, 10).await.unwrap(), []);
 }

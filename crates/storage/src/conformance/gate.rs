@@ -11,7 +11,9 @@ use kallglot_core::organization::LeakPolicy;
 use kallglot_core::permission::{Permission, PermissionSet};
 
 use super::example::{TENANT, at, begin, begin_with_credits, change, hash, key, new_session, organization, secret};
-use crate::{GateChange, KeyUpdate, KeyUse, LeakedKey, NewSession, OrganizationUpdate, PageRequest, Storage};
+use crate::{
+    AuditFilter, GateChange, KeyUpdate, KeyUse, LeakedKey, NewSession, OrganizationUpdate, PageRequest, Storage,
+};
 
 const KEY: ApiKeyId = ApiKeyId::from_bits(1);
 const ABOUT_KEY: GateChange = GateChange::Key(KEY);
@@ -169,7 +171,7 @@ async fn told_leaks(storage: &impl Storage) -> (Vec<String>, Vec<String>) {
     let events = storage.events(0, 1000).await.unwrap();
     let leaks = events.iter().map(|(_, event)| event).filter(|event| event.event_type == EventType::KeyLeaked);
     let told = leaks.map(|event: &Event| event.detail["policy"].as_str().unwrap().to_owned()).collect();
-    let log = storage.audit_log(TENANT.organization, &PageRequest::newest(100)).await.unwrap();
+    let log = storage.audit_log(TENANT.organization, &AuditFilter::default(), &PageRequest::newest(100)).await.unwrap();
     let entries = log.items.iter().rev().filter(|entry| entry.action == AuditAction::KeyLeaked);
     (told, entries.map(|entry| entry.changes["leak_policy"].1.clone()).collect())
 }

@@ -8,7 +8,7 @@ use kallglot_core::idempotency::IdempotencyKey;
 use super::example::{
     STRANGERS, TENANT, answer, at, begin, begin_with_credits, change, hash, key, new_session, secret,
 };
-use crate::{CreatePaid, NewAnswer, NewSession, Once, PageRequest, Storage, StoredAnswer};
+use crate::{AuditFilter, CreatePaid, NewAnswer, NewSession, Once, PageRequest, Storage, StoredAnswer};
 
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -129,6 +129,7 @@ pub async fn a_key_is_made_once(storage: &impl Storage) {
 }
 
 async fn audit_ids(storage: &impl Storage) -> Vec<u128> {
-    let page = storage.audit_log(TENANT.organization, &PageRequest::newest(100)).await.unwrap();
+    let page =
+        storage.audit_log(TENANT.organization, &AuditFilter::default(), &PageRequest::newest(100)).await.unwrap();
     page.items.iter().map(|entry| entry.change.id.to_bits()).collect()
 }

@@ -13,7 +13,7 @@ use kallglot_core::session::{Environment, Tenant};
 use kallglot_core::vocabulary::Vocabulary;
 
 use super::example::{STRANGERS, TENANT, answer, at, begin, change, hash, key, new_session, organization, secret};
-use crate::{Cursor, KeyUpdate, NewSession, OrganizationUpdate, PageRequest, RequestBlock, Storage};
+use crate::{AuditFilter, Cursor, KeyUpdate, NewSession, OrganizationUpdate, PageRequest, RequestBlock, Storage};
 
 const KEY: ApiKeyId = ApiKeyId::from_bits(1);
 const DAY_S: i64 = 24 * 60 * 60;
@@ -25,7 +25,12 @@ fn changes(texts: &Texts<'_>) -> BTreeMap<String, (String, String)> {
 }
 
 async fn newest_entry(storage: &impl Storage) -> AuditEntry {
-    storage.audit_log(TENANT.organization, &PageRequest::newest(1)).await.unwrap().items.remove(0)
+    storage
+        .audit_log(TENANT.organization, &AuditFilter::default(), &PageRequest::newest(1))
+        .await
+        .unwrap()
+        .items
+        .remove(0)
 }
 
 pub async fn what_is_done_to_an_organization_is_in_its_audit_log(storage: &impl Storage) {
@@ -80,6 +85,7 @@ pub async fn what_is_done_to_an_organization_is_in_its_audit_log(storage: &impl 
         low_credits_threshold: Some(0),
         recording: Some(false),
         recordings_kept_days: Some(8),
+        name: Some("Acme".into()),
     };
     for number in [3, 4] {
         storage.update_organization(plain.id, &update, &change(number, 3)).await.unwrap();
@@ -88,6 +94,7 @@ pub async fn what_is_done_to_an_organization_is_in_its_audit_log(storage: &impl 
         change(3, 3),
         AuditAction::OrganizationUpdated,
         &[
+            ("name", &plain.name, "Acme"),
             ("plan", "starter", "pro"),
             ("requests_per_minute_max", "600", ""),
             ("concurrent_sessions_max", "", "7"),
@@ -100,7 +107,7 @@ pub async fn what_is_done_to_an_organization_is_in_its_audit_log(storage: &impl 
             ("recordings_kept_days", "7", "8"),
         ],
     );
-    let all = storage.audit_log(plain.id, &PageRequest::newest(10)).await.unwrap();
+    let all = storage.audit_log(plain.id, &AuditFilter::default(), &PageRequest::newest(10)).await.unwrap();
     assert_eq!(all.items, [updated, granted, created], "the second time nothing was different");
 }
 
@@ -215,7 +222,7 @@ pub async fn the_audit_log_is_read_in_pages(storage: &impl Storage) {
     }
     let page = async |organization, cursor| {
         let request = PageRequest { limit: 3, cursor };
-        let page = storage.audit_log(organization, &request).await.unwrap();
+        let page = storage.audit_log(organization, &AuditFilter::default(), &request).await.unwrap();
         (page.items.iter().map(|entry| entry.change.id.to_bits()).collect::<Vec<_>>(), page.has_more)
     };
     let id = AuditId::from_bits;
@@ -223,6 +230,33 @@ pub async fn the_audit_log_is_read_in_pages(storage: &impl Storage) {
     assert_eq!(page(TENANT.organization, Some(Cursor::StartingAfter(id(11)))).await, (vec![10, 3, 1], false));
     assert_eq!(page(TENANT.organization, Some(Cursor::EndingBefore(id(3)))).await, (vec![12, 11, 10], true));
     assert_eq!(page(OrganizationId::from_bits(2), None).await, (vec![2], false), "each organization has its own");
+}
+
+pub async fn the_audit_log_is_searched(storage: &impl Storage) {
+    begin(storage).await;
+    let person = Change { who: Who::Person(PersonId::from_bits(5)), ..change(10, 20) };
+    let update = KeyUpdate { name: Some("new".into()), ..KeyUpdate::default() };
+    storage.update_key(TENANT, KEY, &update, &person).await.unwrap();
+    let operator = Change { who: Who::Operator, address: None, request: None, ..change(11, 21) };
+    storage.grant_credits(TENANT.organization, NonZeroU32::MIN, &operator).await.unwrap();
+    let find = async |filter: AuditFilter| {
+        let page = storage.audit_log(TENANT.organization, &filter, &PageRequest::newest(1)).await.unwrap();
+        (page.items.iter().map(|entry| entry.change.id.to_bits()).collect::<Vec<_>>(), page.has_more)
+    };
+    let all = AuditFilter::default();
+    let of = |who| AuditFilter { who: Some(who), ..AuditFilter::default() };
+    assert_eq!(find(of(person.who)).await, (vec![10], false));
+    assert_eq!(find(of(Who::Person(PersonId::from_bits(6)))).await, (vec![], false));
+    assert_eq!(find(of(Who::Operator)).await, (vec![11], false));
+    assert_eq!(find(of(Who::Key(KEY))).await, (vec![3], true), "the key and its organization were made");
+    let action = Some(AuditAction::KeyUpdated);
+    assert_eq!(find(AuditFilter { action, ..all.clone() }).await, (vec![10], false));
+    let object = Some(KEY.to_string());
+    assert_eq!(find(AuditFilter { object, ..all.clone() }).await, (vec![10], true));
+    let environment = Some(TENANT.environment);
+    assert_eq!(find(AuditFilter { environment, ..all.clone() }).await, (vec![10], true));
+    let environment = Some(TENANT.environment.other());
+    assert_eq!(find(AuditFilter { environment, ..all }).await, (vec![], false));
 }
 
 pub async fn events_are_read_in_parts(storage: &impl Storage) {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use kallglot_core::event::EventType;
-use kallglot_core::id::{NodeId, SessionId};
-use kallglot_core::session::{EndReason, SessionState, Tenant};
+use kallglot_core::id::{ApiKeyId, NodeId, SessionId};
+use kallglot_core::session::{EndReason, Session, SessionState, Tenant};
 
-use super::example::{STRANGERS, TENANT, at, begin, event, new_session};
-use crate::{GateChange, Home, Node, Storage};
+use super::example::{STRANGERS, TENANT, at, begin, change, event, key, new_session, secret};
+use crate::{GateChange, Home, NewSession, Node, Storage};
 
 const SESSION: SessionId = SessionId::from_bits(1);
 /// Longer than any test takes.
@@ -148,6 +148,30 @@ pub async fn idle_sessions_of_other_nodes_are_left_to_them(storage: &impl Storag
     assert_eq!(idle(1, LONG).await, [3, 1, 2]);
     assert_eq!(idle(2, LONG).await, [3, 2]);
     assert_eq!(idle(2, Duration::ZERO).await, [3, 1, 2]);
+}
+
+pub async fn a_keys_open_sessions_are_found(storage: &impl Storage) {
+    begin(storage).await;
+    storage.create_key(&key(2), &secret(2), None, &change(10, 3)).await.unwrap();
+    for number in 1..=4 {
+        let new = new_session(number);
+        let created_by = ApiKeyId::from_bits(if number == 3 { 2 } else { 1 });
+        let session = Session { created_by, ..new.session };
+        storage.create_session(&NewSession { session, ..new }).await.unwrap();
+    }
+    let ended = SessionId::from_bits(4);
+    let event = event(EventType::SessionEnded, "sess");
+    storage.end_session(TENANT, ended, at(20), EndReason::Completed, &event).await.unwrap();
+    let open = async |tenant, key, limit| {
+        let open = storage.open_sessions_by(tenant, ApiKeyId::from_bits(key), limit).await.unwrap();
+        open.iter().map(|session| session.id.to_bits()).collect::<Vec<_>>()
+    };
+    assert_eq!(open(TENANT, 1, 10).await, [2, 1], "newest first, without the ended one");
+    assert_eq!(open(TENANT, 1, 1).await, [2]);
+    assert_eq!(open(TENANT, 2, 10).await, [3]);
+    for stranger in STRANGERS {
+        assert_eq!(open(stranger, 1, 10).await, [0; 0]);
+    }
 }
 
 pub async fn a_tenants_open_sessions_are_found_in_pages(storage: &impl Storage) {

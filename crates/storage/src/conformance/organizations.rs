@@ -9,7 +9,7 @@ use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::vocabulary::Vocabulary;
 
 use super::example::{begin, change, organization};
-use crate::{Cursor, OrganizationUpdate, PageRequest, Storage, StorageError};
+use crate::{AuditFilter, Cursor, OrganizationUpdate, PageRequest, Storage, StorageError};
 
 pub async fn an_organization_is_kept_as_it_was_made(storage: &impl Storage) {
     let organization = organization(1);
@@ -33,6 +33,8 @@ pub async fn organizations_are_changed_one_property_at_a_time(storage: &impl Sto
         assert_eq!(updated.as_ref(), Some(expected));
         assert_eq!(storage.organization(id).await.unwrap().as_ref(), Some(expected));
     };
+    expected.name = "Ärzte & Co".into();
+    update(OrganizationUpdate { name: Some(expected.name.clone()), ..nothing.clone() }, &expected).await;
     expected.plan = Plan::Pro;
     update(OrganizationUpdate { plan: Some(Plan::Pro), ..nothing.clone() }, &expected).await;
     expected.overrides = LimitOverrides::default();
@@ -78,5 +80,5 @@ pub async fn an_unknown_organization_is_none(storage: &impl Storage) {
     assert_eq!(storage.grant_credits(id, NonZeroU32::MIN, &change(2, 5)).await.unwrap(), None);
     assert_eq!(storage.credit_balance(id).await.unwrap(), None);
     assert_eq!(storage.ledger(id, 0, 10).await.unwrap(), []);
-    assert_eq!(storage.audit_log(id, &PageRequest::newest(10)).await.unwrap().items, []);
+    assert_eq!(storage.audit_log(id, &AuditFilter::default(), &PageRequest::newest(10)).await.unwrap().items, []);
 }

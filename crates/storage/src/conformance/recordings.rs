@@ -9,7 +9,8 @@ use kallglot_core::session::{EndReason, Session};
 
 use super::example::{STRANGERS, TENANT, at, begin, change, event, new_session, session};
 use crate::{
-    GateChange, MadeRecordings, NewSession, Node, PageRequest, RecordingPart, Storage, StorageError, StoredTrack,
+    AuditFilter, GateChange, MadeRecordings, NewSession, Node, PageRequest, RecordingPart, Storage, StorageError,
+    StoredTrack,
 };
 
 const SESSION: SessionId = SessionId::from_bits(1);
@@ -261,7 +262,8 @@ pub async fn a_track_lives_as_long_as_a_recording_needs_it(storage: &impl Storag
 
     let left = storage.recordings_of(TENANT, SESSION, None).await.unwrap();
     assert_eq!(left.iter().map(|recording| recording.channel).collect::<Vec<_>>(), [Channel::Customer]);
-    let entries = storage.audit_log(TENANT.organization, &PageRequest::newest(10)).await.unwrap().items;
+    let entries =
+        storage.audit_log(TENANT.organization, &AuditFilter::default(), &PageRequest::newest(10)).await.unwrap().items;
     let deleted = entries.iter().filter(|entry| entry.action.as_str() == "recording.deleted");
     assert_eq!(deleted.count(), 2);
 }

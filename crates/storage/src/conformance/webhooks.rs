@@ -9,8 +9,8 @@ use super::example::{
     NODE, STRANGERS, TENANT, answer, at, begin, change, due, event, raise, report, webhook, with_webhook,
 };
 use crate::{
-    CreateWebhook, Cursor, DeliveryFilter, PageRequest, Queued, Storage, StorageError, Verdict, WebhookReport,
-    WebhookUpdate,
+    AuditFilter, CreateWebhook, Cursor, DeliveryFilter, PageRequest, Queued, Storage, StorageError, Verdict,
+    WebhookReport, WebhookUpdate,
 };
 
 const WEBHOOK: WebhookId = WebhookId::from_bits(1);
@@ -91,7 +91,8 @@ pub async fn what_is_done_to_a_webhook_is_in_the_audit_log(storage: &impl Storag
     storage.rotate_webhook_secret(TENANT, WEBHOOK, b"second", at(50), &change(22, 40)).await.unwrap();
     assert!(storage.delete_webhook(TENANT, WEBHOOK, &change(23, 60)).await.unwrap());
     assert!(!storage.delete_webhook(TENANT, WEBHOOK, &change(24, 60)).await.unwrap());
-    let log = storage.audit_log(TENANT.organization, &PageRequest::newest(4)).await.unwrap().items;
+    let log =
+        storage.audit_log(TENANT.organization, &AuditFilter::default(), &PageRequest::newest(4)).await.unwrap().items;
     let told: Vec<_> = log.iter().rev().map(|entry| (entry.action, entry.change.at, entry.object.clone())).collect();
     let id = WEBHOOK.to_string();
     assert_eq!(
@@ -148,7 +149,12 @@ pub async fn an_endpoint_that_says_that_it_is_gone_is_disabled(storage: &impl St
     assert_eq!(webhook.last_failure_at, Some(at(31)));
     assert_eq!(storage.keep_attempts(&[gone]).await.unwrap(), [], "once");
 
-    let entry = storage.audit_log(TENANT.organization, &PageRequest::newest(1)).await.unwrap().items.remove(0);
+    let entry = storage
+        .audit_log(TENANT.organization, &AuditFilter::default(), &PageRequest::newest(1))
+        .await
+        .unwrap()
+        .items
+        .remove(0);
     assert_eq!((entry.action, entry.change), (AuditAction::WebhookDisabled, change(20, 31)));
     // The tenant's other endpoint is told.
     storage.fan_out(at(32)).await.unwrap();
