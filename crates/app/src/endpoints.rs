@@ -1,4 +1,4 @@
-//! Webhook endpoints, as keys manage them (`/v1/webhooks`): made, changed, given new secrets, tested; and deliveries asked for again.
+//! Webhook endpoints, as keys (`/v1/webhooks`) and people at the portal manage them: made, changed, given new secrets, tested; and deliveries asked for again.
 
 use kallglot_core::Timestamp;
 use kallglot_core::audit::Change;
@@ -9,7 +9,7 @@ use kallglot_core::event_sample::sample;
 use kallglot_core::id::{DeliveryId, EventId, WebhookId};
 use kallglot_core::session::{Environment, Tenant};
 use kallglot_core::webhook::WebhookSecret;
-use kallglot_storage::{CreateWebhook, DeliveryLog, Queued, WebhookUpdate};
+use kallglot_storage::{CreateWebhook, DeliveryLog, NewAnswer, Queued, StoredAnswer, WebhookUpdate};
 
 use crate::idempotency::{Made, Repeatable};
 use crate::{App, Error};
@@ -38,19 +38,13 @@ impl App {
         }
     }
 
-    /// Makes an endpoint. `render` makes the answer's body from it and its secret.
-    ///
-    /// # Errors
-    /// `validation_failed` for a URL that nothing is sent to, or when there are [`WEBHOOKS_MAX`]; `idempotency_mismatch`; storage's.
-    pub async fn create_webhook(
+    /// An endpoint as it is asked for, not stored yet, and its secret.
+    fn new_webhook(
         &self,
         tenant: Tenant,
         change: &Change,
         asked: CreateEndpoint,
-        repeatable: Option<&Repeatable>,
-        render: impl Fn(&Webhook, &WebhookSecret) -> Vec<u8>,
-    ) -> Result<Made, Error> {
-        let secret = WebhookSecret::new(self.random.as_ref());
+    ) -> Result<(Webhook, WebhookSecret), Error> {
         let webhook = Webhook {
             id: WebhookId::new(change.at, self.random.as_ref()),
             tenant,
@@ -65,15 +59,20 @@ impl App {
             last_success_at: None,
             last_failure_at: None,
         };
-        let body = render(&webhook, &secret);
-        let answer = repeatable.map(|repeatable| repeatable.answer(201, &body));
-        let sealed = self.webhooks.seal(webhook.id, &secret, self.random.as_ref());
-        match self.storage.create_webhook(&webhook, &sealed, answer.as_ref(), change).await? {
-            CreateWebhook::Created => Ok(Made::New(body)),
-            CreateWebhook::Known(answer) => match repeatable {
-                Some(repeatable) => Ok(Made::Replay(repeatable.replay(answer)?)),
-                None => Err(Error::of(ErrorCode::InternalError)),
-            },
+        Ok((webhook, WebhookSecret::new(self.random.as_ref())))
+    }
+
+    async fn store_webhook(
+        &self,
+        webhook: &Webhook,
+        secret: &WebhookSecret,
+        answer: Option<&NewAnswer>,
+        change: &Change,
+    ) -> Result<Option<StoredAnswer>, Error> {
+        let sealed = self.webhooks.seal(webhook.id, secret, self.random.as_ref());
+        match self.storage.create_webhook(webhook, &sealed, answer, change).await? {
+            CreateWebhook::Created => Ok(None),
+            CreateWebhook::Known(answer) => Ok(Some(answer)),
             CreateWebhook::TooMany => {
                 let message = format!(
                     "There are {WEBHOOKS_MAX} endpoints in this organization and environment already. Delete one first."
@@ -81,6 +80,44 @@ impl App {
                 Err(Error::with(ErrorCode::ValidationFailed, message))
             }
         }
+    }
+
+    /// Makes an endpoint. `render` makes the answer's body from it and its secret.
+    ///
+    /// # Errors
+    /// `validation_failed` for a URL that nothing is sent to, or when there are [`WEBHOOKS_MAX`]; `idempotency_mismatch`; storage's.
+    pub async fn create_webhook(
+        &self,
+        tenant: Tenant,
+        change: &Change,
+        asked: CreateEndpoint,
+        repeatable: Option<&Repeatable>,
+        render: impl Fn(&Webhook, &WebhookSecret) -> Vec<u8>,
+    ) -> Result<Made, Error> {
+        let (webhook, secret) = self.new_webhook(tenant, change, asked)?;
+        let body = render(&webhook, &secret);
+        let answer = repeatable.map(|repeatable| repeatable.answer(201, &body));
+        let known = self.store_webhook(&webhook, &secret, answer.as_ref(), change).await?;
+        match (known, repeatable) {
+            (None, _) => Ok(Made::New(body)),
+            (Some(answer), Some(repeatable)) => Ok(Made::Replay(repeatable.replay(answer)?)),
+            (Some(_), None) => Err(Error::of(ErrorCode::InternalError)),
+        }
+    }
+
+    /// As [`Self::create_webhook`], for who has no idempotency key: a person at the portal. Answers with the endpoint and its secret.
+    ///
+    /// # Errors
+    /// As [`Self::create_webhook`].
+    pub async fn add_webhook(
+        &self,
+        tenant: Tenant,
+        change: &Change,
+        asked: CreateEndpoint,
+    ) -> Result<(Webhook, WebhookSecret), Error> {
+        let (webhook, secret) = self.new_webhook(tenant, change, asked)?;
+        self.store_webhook(&webhook, &secret, None, change).await?;
+        Ok((webhook, secret))
     }
 
     /// An endpoint of the tenant.
