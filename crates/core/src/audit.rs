@@ -78,6 +78,24 @@ named! {
         WebhookDeleted = "webhook.deleted",
         /// A recording was deleted.
         RecordingDeleted = "recording.deleted",
+        /// Somebody was invited.
+        MemberInvited = "member.invited",
+        /// An invitation was taken back.
+        InvitationWithdrawn = "member.invitation_withdrawn",
+        /// Somebody became a member.
+        MemberJoined = "member.joined",
+        /// A member got another role.
+        MemberUpdated = "member.updated",
+        /// Somebody is no member any more.
+        MemberRemoved = "member.removed",
+        /// A member signed in to the Developer Portal.
+        PersonSignedIn = "person.signed_in",
+        /// Too many failed attempts to sign in as a member: for some time, passwords are not looked at.
+        PersonLocked = "person.locked",
+        /// A member has set another password.
+        PasswordChanged = "person.password_changed",
+        /// A member has set a password by a link, without the one before it.
+        PasswordReset = "person.password_reset",
     }
 }
 
@@ -92,7 +110,7 @@ pub struct AuditEntry {
     pub environment: Option<Environment>,
     /// What was done.
     pub action: AuditAction,
-    /// The id of what it was done to: an organization's, a key's, a webhook endpoint's or a recording's.
+    /// The id of what it was done to: an organization's, a key's, a webhook endpoint's, a recording's, a person's or an invitation's.
     pub object: String,
     /// What changed: the property's name with its value before and after, as people read them; empty before for what is new. Never a secret.
     pub changes: BTreeMap<String, (String, String)>,

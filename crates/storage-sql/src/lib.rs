@@ -22,6 +22,7 @@ pub mod key;
 pub mod log;
 pub mod node;
 pub mod organization;
+pub mod people;
 mod purchase;
 mod query;
 pub mod recording;

@@ -148,8 +148,20 @@ async fn grant<S: Sql>(
 
 /// See [`kallglot_storage::OrganizationRepository::create_organization`].
 pub async fn create<S: Sql>(db: &S, new: &Organization, credits: u32, change: &Change) -> Result<()> {
+    create_with(db, new, credits, Changes::new(), change).await
+}
+
+/// Makes one, with something more in its audit entry.
+pub(crate) async fn create_with<S: Sql>(
+    db: &S,
+    new: &Organization,
+    credits: u32,
+    more: Changes,
+    change: &Change,
+) -> Result<()> {
     insert(db, new).await?;
     let mut changes = of_organization(None, new);
+    changes.extend(more);
     if let Some(credits) = NonZeroU32::new(credits) {
         grant(db, new.id, credits, change).await?;
         changes.insert("credits".into(), (String::new(), credits.to_string()));

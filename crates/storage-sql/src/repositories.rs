@@ -1,6 +1,7 @@
 //! The repository traits, made of this crate's functions.
 
 mod analysis;
+mod people;
 mod recording;
 mod webhook;
 
@@ -597,6 +598,7 @@ macro_rules! repositories {
             }
         };
         $crate::analysis_repository!($storage);
+        $crate::people_repository!($storage);
         $crate::recording_repository!($storage);
         $crate::webhook_repository!($storage);
     };

@@ -38,7 +38,7 @@ impl Table {
 }
 
 /// Every table that is carried over. What a row refers to comes before it.
-pub static TABLES: [Table; 24] = [
+pub static TABLES: [Table; 29] = [
     Table::new(
         "organizations",
         1,
@@ -334,6 +334,46 @@ pub static TABLES: [Table; 24] = [
     Table::new("recording_parts", 2, &["session_id", "name", "node_id", "object", "dropped_ms"]),
     Table::new("recording_work", 1, &["session_id", "ended_at_us", "next_at_us", "attempts", "claimed_by"]),
     Table::new("object_deletions", 1, &["object", "next_at_us"]),
+    Table::new(
+        "people",
+        1,
+        &["id", "email", "name", "is_operator", "password_hash", "password_changed_at_us", "created_at_us"],
+    ),
+    Table::new("memberships", 2, &["person_id", "organization_id", "role", "created_at_us"]),
+    Table::new(
+        "portal_sessions",
+        1,
+        &[
+            "hash",
+            "id",
+            "person_id",
+            "pending",
+            "created_at_us",
+            "seen_at_us",
+            "expires_at_us",
+            "fresh_until_us",
+            "user_agent",
+            "address",
+        ],
+    ),
+    Table::new(
+        "portal_links",
+        1,
+        &[
+            "id",
+            "hash",
+            "kind",
+            "email",
+            "organization_id",
+            "role",
+            "person_id",
+            "made_by",
+            "created_at_us",
+            "expires_at_us",
+            "used_at_us",
+        ],
+    ),
+    Table::new("sign_in_attempts", 1, &["account", "attempts", "last_at_us", "locked_until_us"]),
     Table::new("marks", 1, &["name", "mark"]),
 ];
 

@@ -28,6 +28,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0007_analysis", sql: include_str!("migrations/0007_analysis.sql") },
     Migration { name: "0008_recordings", sql: include_str!("migrations/0008_recordings.sql") },
     Migration { name: "0009_audit_people", sql: include_str!("migrations/0009_audit_people.sql") },
+    Migration { name: "0010_people", sql: include_str!("migrations/0010_people.sql") },
 ];
 
 fn checksum(migration: &Migration) -> String {

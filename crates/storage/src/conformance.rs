@@ -20,17 +20,19 @@ mod keys;
 mod log;
 mod nodes;
 mod organizations;
+mod people;
 mod recordings;
 mod sessions;
 mod turns;
 mod webhooks;
 
-/// Puts something into every table of what there is after a call: recordings, analyses, webhooks. For a storage in which session 1 of
+/// Puts something into every table of what there is after a call (recordings, analyses, webhooks) and of people. For a storage in which session 1 of
 /// [`example::TENANT`] is.
 pub async fn fill_after_calls(storage: &impl crate::Storage) {
     analysis::fill(storage).await;
     recordings::fill(storage).await;
     webhooks::fill(storage).await;
+    people::fill(storage).await;
 }
 
 use futures_util::FutureExt as _;
@@ -45,6 +47,7 @@ pub use keys::*;
 pub use log::*;
 pub use nodes::*;
 pub use organizations::*;
+pub use people::*;
 pub use recordings::*;
 pub use sessions::*;
 pub use turns::*;
@@ -204,6 +207,24 @@ macro_rules! conformance_cases {
             what_is_deleted_while_it_is_made_is_never_heard,
             recordings_expire,
             recording_is_paused_where_the_session_lives,
+            the_first_account_is_made_once,
+            a_person_is_kept_as_they_were_made,
+            a_session_is_found_by_its_cookie_until_it_ends,
+            a_person_has_a_bounded_number_of_sessions,
+            a_second_factor_replaces_what_waits_for_it_once,
+            a_new_password_ends_what_the_old_one_opened,
+            a_password_is_reset_by_a_link_once,
+            an_invitation_makes_a_member_once,
+            who_has_an_account_joins_with_it,
+            who_may_invite_whom,
+            an_organization_has_a_bounded_number_of_invitations,
+            an_organization_keeps_an_owner,
+            who_may_change_whom,
+            who_may_not_invite_any_more_has_invited_nobody,
+            attempts_to_sign_in_are_counted_before_they_are_made,
+            signing_in_forgets_attempts,
+            what_concerns_a_person_is_told_to_each_organization,
+            sessions_links_and_attempts_are_forgotten_in_their_time,
         }
     };
 }

@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod json;
 pub mod page;
+pub mod people;
 pub mod recordings;
 pub mod repository;
 pub mod webhook;
@@ -24,6 +25,9 @@ pub use analysis::{AnalysisRepository, Claim, NewAnalysis, StoreProfile};
 pub use error::StorageError;
 pub use event::{EventFilter, EventMark, EventRepository};
 pub use page::{Cursor, Page, PageRequest};
+pub use people::{
+    Attempt, ChangeMember, CodeHash, FoundSession, Invite, Invited, PasswordHash, PeopleRepository, Shown, UseLink,
+};
 pub use recordings::{MadeRecordings, RecordingPart, RecordingRepository, RecordingWork, StoredTrack};
 pub use repository::{
     AuditFilter, Beat, CreatePaid, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository,

@@ -665,6 +665,7 @@ pub trait Storage:
     + NodeRepository
     + WebhookRepository
     + crate::RecordingRepository
+    + crate::PeopleRepository
     + 'static
 {
     /// A number that is different from the last answer when another process has changed the database in between (the command
