@@ -3,6 +3,7 @@
 //! What is shared by more than one edge is a function here; plain reading is the edge's own look-up in the repository.
 
 pub mod analysis;
+mod arrival;
 mod credit_news;
 pub mod endpoints;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod leases;
 pub mod live;
 pub mod mail;
 pub mod node;
+pub mod people;
 pub mod quickstart;
 pub mod recordings;
 pub mod request_log;
@@ -23,5 +25,6 @@ pub mod state;
 pub mod upkeep;
 pub mod webhooks;
 
+pub use arrival::Arrival;
 pub use error::{Error, Public};
 pub use state::{App, AppConfig, Parts};

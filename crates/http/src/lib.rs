@@ -26,6 +26,7 @@ mod limits;
 mod list;
 mod metrics;
 mod openapi;
+mod portal;
 mod problem;
 mod quality;
 mod recordings;
@@ -47,6 +48,7 @@ use kallglot_app::App;
 use kallglot_core::error_code::ErrorCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Layer as _;
 
 pub use edge::EdgeConfig;
 pub use metrics::Metrics;
@@ -56,6 +58,7 @@ pub use stream::StreamConfig;
 use crate::context::Around;
 use crate::delivery_metrics::DeliveryMetrics;
 use crate::openapi::Route;
+use crate::portal::Portal;
 use crate::problem::Problem;
 
 /// What the handlers share. Cloned for every request: one count.
@@ -78,6 +81,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Makes a request's span a part of its caller's trace, where requests are traced.
     pub join_trace: Option<fn(&tracing::Span, &HeaderMap)>,
+    /// What answers below `/portal`.
+    pub portal: Option<Router>,
 }
 
 impl HttpState {
@@ -179,6 +184,10 @@ fn router(state: HttpState) -> Router {
     for (path, methods) in paths() {
         let methods = methods.fallback(async || Problem::of(ErrorCode::MethodNotAllowed));
         router = router.route(path, methods.layer(Around::new(&state, path)));
+    }
+    if let Some(portal) = &state.portal {
+        let portal = Around::new(&state, "/portal").layer(Portal(portal.clone()));
+        router = router.nest_service("/portal", portal);
     }
     let nothing = any(async || Problem::of(ErrorCode::NotFound));
     router.fallback_service(nothing.layer(Around::new(&state, "none")).with_state(state.clone())).with_state(state)

@@ -22,6 +22,7 @@ use kallglot_core::id::NodeId;
 use kallglot_core::stream_token::StreamTokenSecret;
 use kallglot_engine::EngineError;
 use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
+use kallglot_portal::PortalState;
 use kallglot_storage::{Storage, StorageError};
 use kallglot_storage_sqlite::OpenError;
 use tokio::net::TcpListener;
@@ -297,6 +298,10 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         },
         metrics: Metrics::default(),
         join_trace: Some(telemetry::join_trace),
+        portal: Some(kallglot_portal::router(PortalState::new(kallglot_portal::Shared {
+            app: Arc::clone(&app),
+            stop: stop.clone(),
+        }))),
     });
     let serving = ServeConfig { connections_max: config.connections_max, ..ServeConfig::default() };
     tasks.spawn(kallglot_http::serve(listener, state, serving));

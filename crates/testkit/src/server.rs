@@ -34,6 +34,7 @@ use kallglot_engine::router::EngineRouter;
 use kallglot_engine::scripted::{self, Script};
 use kallglot_engine::{Engine, Summarizer};
 use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
+use kallglot_portal::PortalState;
 use kallglot_storage::Storage;
 use kallglot_webhooks::{ConnectConfig, ProxyAddress, Resolver, WorkerConfig};
 use rustls::pki_types::CertificateDer;
@@ -291,6 +292,10 @@ impl TestServer {
             edge: builder.edge.clone(),
             metrics: Metrics::default(),
             join_trace: None,
+            portal: Some(kallglot_portal::router(PortalState::new(kallglot_portal::Shared {
+                app: Arc::clone(&app),
+                stop: stop.clone(),
+            }))),
         });
         tasks.spawn(kallglot_http::serve(listener, state, ServeConfig::default()));
         Self { app, clock, address, builder, backing, tasks, stop, starts }

@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage-postgres", &["core", "storage", "storage-sql"]),
     ("app", &["core", "audio", "analysis", "recording", "engine", "storage", "cluster", "objects"]),
     ("http", &["core", "analysis", "recording", "engine", "storage", "cluster", "app"]),
+    ("portal", &["core", "storage", "app"]),
     ("webhooks", &["core", "storage", "app"]),
     ("client", &["core"]),
     (
@@ -45,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "objects-s3",
             "app",
             "http",
+            "portal",
             "webhooks",
             "client",
         ],
@@ -63,6 +65,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "objects",
             "app",
             "http",
+            "portal",
             "webhooks",
             "client",
             "throwaway",

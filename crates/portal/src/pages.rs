@@ -1,0 +1,13 @@
+//! The pages: one module for each area, which gives its routes.
+
+mod start;
+
+use crate::assets;
+use crate::route::{Access, Route};
+
+/// Every route of the portal.
+pub(crate) fn routes() -> Vec<Route> {
+    let mut routes = vec![Route::get("/assets/{version}/{name}", Access::Anybody, assets::asset)];
+    routes.extend(start::routes());
+    routes
+}
