@@ -23,6 +23,7 @@ assets! {
     "icon.svg"
     "portal.css"
     "portal.js"
+    "refresh.js"
 }
 
 /// An asset, and compressed with gzip.

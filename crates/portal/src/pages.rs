@@ -1,6 +1,7 @@
 //! The pages: one module for each area, which gives its routes.
 
 mod start;
+mod webhooks;
 
 use crate::assets;
 use crate::route::{Access, Route};
@@ -9,5 +10,6 @@ use crate::route::{Access, Route};
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![Route::get("/assets/{version}/{name}", Access::Anybody, assets::asset)];
     routes.extend(start::routes());
+    routes.extend(webhooks::routes());
     routes
 }
