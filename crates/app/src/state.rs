@@ -25,6 +25,7 @@ use crate::gate::cache::KeyCache;
 use crate::live::{Hub, Spool};
 use crate::mail::Mails;
 use crate::node::ThisNode;
+use crate::people::Passwords;
 use crate::recordings::Recordings;
 use crate::request_log::RequestLog;
 use crate::seal::Seal;
@@ -95,6 +96,7 @@ pub struct App {
     pub analyses: Analyses,
     /// Mails to people.
     pub mails: Mails,
+    pub(crate) passwords: Passwords,
     pub(crate) suspects: Suspects,
     pub(crate) credit_news: CreditNews,
     peppers: RwLock<Arc<Peppers>>,
@@ -215,6 +217,7 @@ impl App {
             feed: Arc::default(),
             analyses,
             mails,
+            passwords: Passwords::default(),
             suspects: Suspects::default(),
             credit_news: CreditNews::default(),
         }

@@ -1,10 +1,117 @@
-//! People at the Developer Portal: who is signed in.
+//! People at the Developer Portal: who is signed in, and by what they got there.
+//!
+//! What must stay true:
+//! - A cookie or a link's code is 256 random bits, shown once, and stored as its SHA-256 only.
+//! - Each sign-in makes a new session with a new cookie; none that a browser brought along is ever signed in (session fixation).
+//! - A session is looked up for each request, in one query, and never remembered: ended on one node, it has ended on all.
+//! - Nothing here tells whether there is an account: not by an answer, a wait or the time that it takes.
 
-use kallglot_core::person::{Membership, Person, PortalSession};
+mod link;
+mod organization;
+mod password;
+mod second_factor;
+mod sign_in;
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
+use kallglot_core::Timestamp;
+use kallglot_core::audit::{Change, Who};
+use kallglot_core::id::{OrganizationId, PersonId, PortalSessionId, RequestId};
+use kallglot_core::person::{Membership, Person, PortalSession, Role, USER_AGENT_CHARS_MAX};
+use kallglot_core::random::{self, RandomSource};
 use kallglot_storage::{CodeHash, FoundSession};
 use sha2::{Digest as _, Sha256};
 
+pub use link::{Account, INVITATION_VALID, LinkError, PASSWORD_RESET_VALID, SETUP_VALID, Sent};
+pub use organization::{FIRST_CREDITS, new_organization};
+pub use password::{Passwords, WeakPassword, judge_password};
+pub use sign_in::{PENDING_VALID, PendingSignIn, SignInError, SignInStep};
+
 use crate::{App, Error};
+
+/// So long after its last use a session ends.
+pub const SESSION_IDLE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// So long after the sign-in a session ends, however much it is used.
+pub const SESSION_LASTS: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// For so long after a sign-in or a confirmation sensitive acts are done without another one.
+pub const FRESH: SignedDuration = SignedDuration::from_mins(10);
+/// How often at most it is noted that a session is used.
+const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(1);
+
+/// 256 random bits, as text: what is in a cookie or after a link's `#`. It does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Code(String);
+
+/// How many characters a code has.
+pub const CODE_CHARS: usize = 43;
+
+impl Code {
+    fn new(random: &dyn RandomSource) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(random::bytes::<32>(random)))
+    }
+
+    /// What `text` is, if it looks like a code; spaces around one that was pasted are passed over.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let digits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (text.len() == CODE_CHARS && text.bytes().all(digits)).then(|| Self(text.to_owned()))
+    }
+
+    /// The text, to be sent to whom it belongs.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn hash(&self) -> CodeHash {
+        CodeHash(Sha256::digest(self.0.as_bytes()).into())
+    }
+
+    /// What forms of the session with this cookie carry: who can't read the cookie can't make it.
+    fn csrf(&self) -> String {
+        let mut hash = Sha256::new_with_prefix(b"kallglot portal form\n");
+        hash.update(self.0.as_bytes());
+        URL_SAFE_NO_PAD.encode(hash.finalize())
+    }
+}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Code")
+    }
+}
+
+/// From where a request of a browser comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Visit<'a> {
+    /// The client's address.
+    pub address: IpAddr,
+    /// The request's id.
+    pub request: RequestId,
+    /// What the browser calls itself; what is too long is cut.
+    pub user_agent: &'a str,
+}
+
+impl Visit<'_> {
+    fn user_agent(&self) -> String {
+        self.user_agent.chars().filter(|it| !it.is_control()).take(USER_AGENT_CHARS_MAX).collect()
+    }
+}
+
+/// A session that was just opened: its cookie is to be set, in place of the one that the browser brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSession {
+    /// What the cookie holds.
+    pub cookie: Code,
+    /// Its id.
+    pub id: PortalSessionId,
+    /// Whose it is.
+    pub person: PersonId,
+    /// When the cookie can be dropped.
+    pub expires_at: Timestamp,
+}
 
 /// Somebody who is signed in, with everything that a page needs to judge what they may.
 #[derive(Debug, Clone)]
@@ -19,25 +126,53 @@ pub struct SignedIn {
     pub memberships: Vec<Membership>,
 }
 
+impl SignedIn {
+    /// What they are in this organization; none for a stranger.
+    pub fn role(&self, organization: OrganizationId) -> Option<Role> {
+        self.memberships.iter().find(|one| one.organization == organization).map(|one| one.role)
+    }
+}
+
+fn after(now: Timestamp, time: SignedDuration) -> Timestamp {
+    now.checked_add(time).unwrap_or(Timestamp::MAX)
+}
+
 impl App {
     /// Who is signed in with this cookie; none when nobody is, or when a second factor is still to be shown.
     ///
     /// # Errors
     /// Storage's.
     pub async fn signed_in(&self, cookie: &str) -> Result<Option<SignedIn>, Error> {
-        let hash = CodeHash(Sha256::digest(cookie.as_bytes()).into());
-        let found = self.storage.portal_session(&hash, self.clock.now()).await?;
-        Ok(found.filter(|found| !found.session.pending).map(|FoundSession { session, person, memberships }| SignedIn {
-            session,
-            csrf: form_token(cookie),
-            person,
-            memberships,
-        }))
+        let Some(code) = Code::parse(cookie) else { return Ok(None) };
+        let now = self.clock.now();
+        let Some(found) = self.storage.portal_session(&code.hash(), now).await? else { return Ok(None) };
+        let FoundSession { session, person, memberships } = found;
+        if session.pending {
+            return Ok(None);
+        }
+        if now.duration_since(session.seen_at) >= SEEN_EVERY {
+            let expires_at = after(now, SESSION_IDLE).min(after(session.created_at, SESSION_LASTS));
+            self.storage.touch_portal_session(session.id, now, expires_at).await?;
+        }
+        Ok(Some(SignedIn { session, csrf: code.csrf(), person, memberships }))
     }
-}
 
-/// What the forms of a session hold: follows from its cookie, which can't be found from it.
-fn form_token(cookie: &str) -> String {
-    let hash = Sha256::new().chain_update(b"kallglot portal forms\0").chain_update(cookie.as_bytes()).finalize();
-    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    /// A change that a person makes by this request.
+    pub fn change_of(&self, person: PersonId, visit: &Visit<'_>) -> Change {
+        self.change(Who::Person(person), visit.address, visit.request)
+    }
+
+    /// Where people reach the portal, without a slash at the end. A browser allows passkeys for names only, so this machine's own address is
+    /// said by its name.
+    pub fn portal_url(&self) -> String {
+        let url = &self.config.public_url;
+        for own in ["http://127.0.0.1", "http://[::1]"] {
+            if let Some(rest) = url.strip_prefix(own)
+                && (rest.is_empty() || rest.starts_with([':', '/']))
+            {
+                return format!("http://localhost{rest}/portal");
+            }
+        }
+        format!("{url}/portal")
+    }
 }
