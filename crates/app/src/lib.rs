@@ -22,6 +22,7 @@ pub mod request_log;
 pub mod seal;
 pub mod sessions;
 pub mod state;
+pub mod transcript;
 pub mod upkeep;
 pub mod webhooks;
 

@@ -13,7 +13,7 @@ use kallglot_core::clock::Clock;
 use kallglot_core::id::{AuditId, RequestId, SessionId};
 use kallglot_core::random::{self, RandomSource};
 use kallglot_core::session::Environment;
-use kallglot_core::stream_token::{self, StreamTokenSecret};
+use kallglot_core::stream_token::{self, Purpose, StreamTokenSecret};
 use kallglot_engine::router::EngineRouter;
 use kallglot_storage::Storage;
 
@@ -165,7 +165,10 @@ impl RequestIds {
     }
 }
 
-/// A fresh stream token.
+/// How long an observer may watch before it has to ask for another token, and so to be somebody who may. Seconds.
+pub const OBSERVER_TOKEN_S: u32 = 5 * 60;
+
+/// A fresh stream or observer token.
 #[derive(Debug, Clone)]
 pub struct StreamToken {
     /// The token.
@@ -258,13 +261,21 @@ impl App {
 
     /// Signs a stream token for a session that is valid for `lifetime_s` seconds, or as long as the settings say.
     pub fn stream_token(&self, session: SessionId, environment: Environment, lifetime_s: u32) -> StreamToken {
-        let lifetime_s = self.config.stream_token_s.unwrap_or(lifetime_s);
+        self.token(Purpose::TakePart, session, environment, self.config.stream_token_s.unwrap_or(lifetime_s))
+    }
+
+    /// Signs an observer token for a session: valid for [`OBSERVER_TOKEN_S`], which is also how long a connection made with it lasts.
+    pub fn observer_token(&self, session: SessionId, environment: Environment) -> StreamToken {
+        self.token(Purpose::Observe, session, environment, OBSERVER_TOKEN_S)
+    }
+
+    fn token(&self, purpose: Purpose, session: SessionId, environment: Environment, lifetime_s: u32) -> StreamToken {
         let now = self.clock.now();
         let expires_at = now.checked_add(SignedDuration::from_secs(i64::from(lifetime_s))).unwrap_or(Timestamp::MAX);
         // Tokens count whole seconds; what is told is what is signed.
         let expires_at = Timestamp::from_second(expires_at.as_second()).unwrap_or(expires_at);
         StreamToken {
-            token: stream_token::issue(&self.stream_token_secret, session, environment, expires_at),
+            token: stream_token::issue(&self.stream_token_secret, purpose, session, environment, expires_at),
             expires_at,
         }
     }

@@ -6,7 +6,7 @@ use crate::api_key::{self, Pepper};
 use crate::id::{BASE62, SessionId};
 use crate::idempotency::{IdempotencyKey, KEY_CHARS_MAX};
 use crate::session::Environment;
-use crate::stream_token::{self, Claims, StreamTokenSecret, TokenRefusal};
+use crate::stream_token::{self, Claims, Purpose, StreamTokenSecret, TokenRefusal};
 
 const SECRET: StreamTokenSecret = StreamTokenSecret::new([7; 32]);
 
@@ -17,12 +17,15 @@ pub fn stream_token(bytes: &[u8]) {
     let Ok(expires_at) = Timestamp::from_second(1_000) else { return };
     if let Ok(text) = std::str::from_utf8(bytes) {
         // The fuzzer does not know the secret; it can't sign.
-        assert_eq!(stream_token::verify(&SECRET, text, Timestamp::UNIX_EPOCH), Err(TokenRefusal::Invalid));
+        assert_eq!(
+            stream_token::verify(&SECRET, Purpose::TakePart, text, Timestamp::UNIX_EPOCH),
+            Err(TokenRefusal::Invalid)
+        );
         if let Ok(id) = text.parse::<SessionId>() {
             assert_eq!(id.to_string(), text);
         }
     }
-    let token = stream_token::issue(&SECRET, SESSION, Environment::Live, expires_at);
+    let token = stream_token::issue(&SECRET, Purpose::TakePart, SESSION, Environment::Live, expires_at);
     let mut changed = token.clone().into_bytes();
     for &[place, byte] in bytes.as_chunks::<2>().0 {
         let place = usize::from(place) % changed.len();
@@ -31,7 +34,7 @@ pub fn stream_token(bytes: &[u8]) {
     let Ok(changed) = String::from_utf8(changed) else { return };
     let claims = Claims { session: SESSION, environment: Environment::Live, expires_at };
     let expected = if changed == token { Ok(claims) } else { Err(TokenRefusal::Invalid) };
-    assert_eq!(stream_token::verify(&SECRET, &changed, Timestamp::UNIX_EPOCH), expected);
+    assert_eq!(stream_token::verify(&SECRET, Purpose::TakePart, &changed, Timestamp::UNIX_EPOCH), expected);
 }
 
 /// Reads the bytes as an API key, as they are and with a right prefix in front; then takes the first two for a change (place and
@@ -92,7 +95,7 @@ pub fn redact(bytes: &[u8]) {
     let mut key: Vec<u8> = format!("{}{}", api_key::prefix(Environment::Live), "k".repeat(30)).into();
     key.extend(api_key::checksum(&key));
     let key = String::from_utf8_lossy(&key);
-    let token = stream_token::issue(&SECRET, SESSION, Environment::Live, Timestamp::UNIX_EPOCH);
+    let token = stream_token::issue(&SECRET, Purpose::TakePart, SESSION, Environment::Live, Timestamp::UNIX_EPOCH);
     for secret in [&*key, &token] {
         let shown = crate::redact::redact(&format!("{before}{secret}{after}")).into_owned();
         let middle = &secret[9..29];

@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod api_key;
 pub mod audit;
+pub mod byte_range;
 pub mod clock;
 pub mod credit;
 pub mod delivery;

@@ -1,10 +1,10 @@
-//! Taking API keys and stream tokens out of texts that clients wrote and that are shown or logged: the name of a field that there is not,
+//! Taking API keys, stream and observer tokens out of texts that clients wrote and that are shown or logged: the name of a field that there is not,
 //! the source of a leaked key.
 
 use std::borrow::Cow;
 
 /// What secrets start with.
-const PREFIXES: [&str; 4] = ["sk_live_", "sk_test_", "kst_live_", "kst_test_"];
+const PREFIXES: [&str; 6] = ["sk_live_", "sk_test_", "kst_live_", "kst_test_", "kso_live_", "kso_test_"];
 /// So many characters after a prefix are a secret or a part of one; fewer say nothing about it.
 const SECRET_CHARS_MIN: usize = 8;
 

@@ -7,7 +7,6 @@ mod analysis;
 mod api_keys;
 mod audit;
 mod body;
-mod byte_range;
 mod compliance_profiles;
 mod context;
 mod delivery_metrics;
@@ -35,7 +34,6 @@ mod serve;
 mod sessions;
 mod stream;
 mod transcript;
-mod transcript_text;
 mod webhooks;
 mod whoami;
 

@@ -5,7 +5,8 @@ use axum::body::Body as Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kallglot_app::recordings::{Audio, AudioError, voices};
+use kallglot_app::recordings::{Audio, AudioError, default_selection, etag};
+use kallglot_core::byte_range::{Asked, Asks, asked};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::RecordingId;
 use kallglot_core::recording::{Channel, Recording, RecordingMode, RecordingStatus, Removed, download_url};
@@ -15,7 +16,6 @@ use kallglot_recording::render::{Format, Layout, Selection, Tracks};
 use serde::Serialize;
 
 use crate::HttpState;
-use crate::byte_range::{Asked, asked};
 use crate::gate::{Caller, RecordingsDelete, RecordingsRead, SessionsWrite};
 use crate::list::{List, page, query_pairs, unknown_parameter};
 use crate::problem::Problem;
@@ -50,12 +50,6 @@ pub(crate) struct SessionRecordings {
     data: Vec<RecordingBody>,
     has_more: bool,
     url: String,
-}
-
-/// What there is in the default form: of a party what it said, of both everything.
-fn default_selection(channel: Channel) -> Selection {
-    let tracks = if channel == Channel::Mixed { Tracks::Both } else { Tracks::Original };
-    Selection { channel: voices(channel), tracks, layout: Layout::Mono }
 }
 
 fn duration_samples(recording: &Recording) -> Option<u64> {
@@ -179,17 +173,6 @@ fn wanted(recording: &Recording, query: Option<&str>) -> Result<(Selection, Form
     Ok((selection, format))
 }
 
-/// What names the bytes of an answer. They follow from the recording, its tracks, the form, and the program that makes it.
-fn etag(recording: &Recording, selection: Selection, format: Format, tracks: usize) -> String {
-    let what = match selection.tracks {
-        Tracks::Original => 'o',
-        Tracks::Translated => 't',
-        Tracks::Both => 'b',
-    };
-    let (channels, version) = (selection.layout.channels(), env!("CARGO_PKG_VERSION"));
-    format!("\"{}.{what}{channels}{tracks}.{}.{version}\"", recording.id, format.extension())
-}
-
 impl From<AudioError> for Problem {
     fn from(error: AudioError) -> Self {
         match error {
@@ -230,7 +213,7 @@ pub(crate) async fn audio(
     let audio = state.app.audio(&recording, selection, format).await?;
     let bytes = audio.bytes();
     let etag = etag(&recording, selection, format, audio.tracks());
-    let range = match asked(&method, &headers, &etag, bytes) {
+    let range = match asked(&asks(&method, &headers), &etag, bytes) {
         Asked::All => None,
         Asked::Range(range) => Some(range),
         Asked::Known => {
@@ -263,6 +246,17 @@ pub(crate) async fn audio(
         set(&mut response, header::CONTENT_RANGE, format!("bytes {}-{}/{bytes}", range.start, range.end - 1));
     }
     Ok(response)
+}
+
+/// What the headers say of the bytes that are wanted. Of several ranges none is read: the whole is sent.
+fn asks<'a>(method: &Method, headers: &'a HeaderMap) -> Asks<'a> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let one = *method == Method::GET && headers.get_all(header::RANGE).iter().count() == 1;
+    Asks {
+        if_none_match: text(header::IF_NONE_MATCH),
+        if_range: text(header::IF_RANGE),
+        range: if one { text(header::RANGE) } else { None },
+    }
 }
 
 fn set(response: &mut Response, name: header::HeaderName, value: String) {

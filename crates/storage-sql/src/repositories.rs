@@ -34,8 +34,8 @@ macro_rules! repositories {
                 AuditFilter, Beat, CreatePaid, EndedSession, EventFilter, EventMark, EventRepository, GateChanges,
                 Home, IdempotencyRepository, KeyRepository, KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository,
                 NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once, OrganizationRepository, OrganizationUpdate,
-                Page, PageRequest, RequestBlock, RotateKey, SessionRepository, StorageError, StoredAnswer,
-                TurnRepository,
+                Page, PageRequest, RequestBlock, RotateKey, SessionFilter, SessionRepository, StorageError,
+                StoredAnswer, TurnRepository,
             };
             use $crate::transfer::{self, Record, Table, Transfer};
             use $crate::{audit, credit, event, gate, idempotency, key, log, node, organization, session, turn};
@@ -277,6 +277,18 @@ macro_rules! repositories {
                 async fn sessions(&self, tenant: Tenant, page: &PageRequest<SessionId>) -> Result<Page<Session>> {
                     self.read((tenant, *page), |db, (tenant, page)| Box::pin(session::of_tenant(db, *tenant, page)))
                         .await
+                }
+
+                async fn session_page(
+                    &self,
+                    tenant: Tenant,
+                    filter: SessionFilter,
+                    page: &PageRequest<SessionId>,
+                ) -> Result<Page<Session>> {
+                    self.read((tenant, filter, *page), |db, (tenant, filter, page)| {
+                        Box::pin(session::filtered(db, *tenant, *filter, page))
+                    })
+                    .await
                 }
 
                 async fn settle_session(

@@ -10,7 +10,7 @@ use kallglot_core::language::LanguageTag;
 use kallglot_core::recording::RecordingMode;
 use kallglot_core::session::{AlreadyEnded, EndReason, Environment, Mode, Session, SessionState, Status, Tenant};
 use kallglot_storage::json::{pairs_from_json, pairs_to_json, vocabulary_from_json, vocabulary_to_json};
-use kallglot_storage::{CreatePaid, EndedSession, Home, NewSession, Node, Page, PageRequest};
+use kallglot_storage::{CreatePaid, EndedSession, Home, NewSession, Node, Page, PageRequest, SessionFilter};
 
 use crate::credit::Account;
 use crate::idempotency::Found;
@@ -96,6 +96,27 @@ pub async fn for_token_holder<S: Sql>(db: &S, id: SessionId) -> Result<Option<Se
 pub async fn of_tenant<S: Sql>(db: &S, tenant: Tenant, request: &PageRequest<SessionId>) -> Result<Page<Session>> {
     let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
     page(db, SELECT, OF_TENANT, params![organization, environment], request, read).await
+}
+
+/// See [`kallglot_storage::SessionRepository::session_page`].
+pub async fn filtered<S: Sql>(
+    db: &S,
+    tenant: Tenant,
+    filter: SessionFilter,
+    request: &PageRequest<SessionId>,
+) -> Result<Page<Session>> {
+    let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
+    // Each status by its own text, so that what is open finds the index of what is.
+    let status = match filter.status {
+        None => "",
+        Some(Status::Created) => " AND status = 'created' AND status <> 'ended'",
+        Some(Status::Active) => " AND status = 'active' AND status <> 'ended'",
+        Some(Status::Ended) => " AND status = 'ended'",
+    };
+    let from = filter.from.map_or(i64::MIN, us);
+    let until = filter.until.map_or(i64::MAX, us);
+    let wanted = format!("{OF_TENANT}{status} AND created_at_us >= ?3 AND created_at_us < ?4");
+    page(db, SELECT, &wanted, params![organization, environment, from, until], request, read).await
 }
 
 /// Lets nobody else change this session, or append to its transcript, until the transaction's end.

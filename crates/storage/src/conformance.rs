@@ -140,6 +140,7 @@ macro_rules! conformance_cases {
             a_creation_that_fails_takes_nothing_with_it,
             two_ends_at_once_have_one_winner,
             sessions_are_listed_in_pages,
+            sessions_are_found_by_status_and_time,
             idle_sessions_are_found_longest_idle_first,
             open_sessions_are_found_in_pages,
             own_changes_are_not_another_process,

@@ -32,8 +32,8 @@ pub use recordings::{MadeRecordings, RecordingPart, RecordingRepository, Recordi
 pub use repository::{
     AuditFilter, Beat, CreatePaid, EndedSession, GateChange, GateChanges, Home, IdempotencyRepository, KeyRepository,
     KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
-    OrganizationRepository, OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionRepository,
-    Storage, StoredAnswer, TURNS_PAGE_MAX, TurnRepository,
+    OrganizationRepository, OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionFilter,
+    SessionRepository, Storage, StoredAnswer, TURNS_PAGE_MAX, TurnRepository,
 };
 pub use webhook::{
     AttemptReport, ClaimedState, ClaimedWebhook, CreateWebhook, DUE_MAX, DeliveryBacklog, DeliveryFilter, DeliveryLog,

@@ -20,7 +20,9 @@ use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::recording::RecordingMode;
-use kallglot_core::session::{EndReason, Environment, Session, Speaker, Tenant, Translation, Turn, UtteranceLag};
+use kallglot_core::session::{
+    EndReason, Environment, Session, Speaker, Status, Tenant, Translation, Turn, UtteranceLag,
+};
 use kallglot_core::stream_statistics::StreamStatistics;
 use kallglot_core::vocabulary::Vocabulary;
 
@@ -416,6 +418,17 @@ pub struct EndedSession {
     pub ended_now: bool,
 }
 
+/// Which of a tenant's sessions are wanted; none of all for every one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Only those that stand so.
+    pub status: Option<Status>,
+    /// Only those that were created at this time or later.
+    pub from: Option<Timestamp>,
+    /// Only those that were created before this time.
+    pub until: Option<Timestamp>,
+}
+
 /// Sessions.
 #[async_trait]
 pub trait SessionRepository: Send + Sync {
@@ -431,6 +444,14 @@ pub trait SessionRepository: Send + Sync {
 
     /// A page of the tenant's sessions, newest first.
     async fn sessions(&self, tenant: Tenant, page: &PageRequest<SessionId>) -> Result<Page<Session>>;
+
+    /// Likewise, of those that pass a filter.
+    async fn session_page(
+        &self,
+        tenant: Tenant,
+        filter: SessionFilter,
+        page: &PageRequest<SessionId>,
+    ) -> Result<Page<Session>>;
 
     /// A stream has reached `node` at `at`. Unless the session lives on another node that is not away, it lives on this one from now
     /// on, and `created` becomes `active`. Answers with the session as it is then and where it lives; one that has ended is left as it

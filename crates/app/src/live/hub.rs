@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::live::command::{COMMANDS_MAX, Command};
 use crate::live::message::{AudioFrame, SegmentText, SocketId};
 use crate::live::outbox::Outbox;
-use crate::live::session::{COMMANDS_MAX, Command, LiveSession};
+use crate::live::session::LiveSession;
 use crate::live::spool::Spool;
 use crate::live::writes::Write;
 use crate::node::AWAY_AFTER;
@@ -146,12 +147,29 @@ pub enum JoinError {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Stopping,
+    /// Nobody takes part in it now, so there is nothing to observe.
+    #[error("the session is not live")]
+    NotLive,
     /// It lives on another node.
     #[error("the session lives on {} at {}", .0.id, .0.url)]
     Elsewhere(Node),
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// A stream that watches. Dropping it leaves the session.
+pub struct Observing {
+    commands: mpsc::Sender<Command>,
+    observer: SocketId,
+    /// What is to be sent to the stream.
+    pub outbox: Arc<Outbox>,
+}
+
+impl Drop for Observing {
+    fn drop(&mut self) {
+        leave(&self.commands, Command::Unobserve { observer: self.observer });
+    }
 }
 
 /// A stream that has joined. Dropping it leaves the session.
@@ -178,12 +196,17 @@ impl Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        let leave = Command::Leave { socket: self.socket, refused_messages: self.refused_messages };
-        if let Err(mpsc::error::TrySendError::Full(leave)) = self.commands.try_send(leave) {
-            // The session is busy for a moment: let a task wait for it.
-            let commands = self.commands.clone();
-            tokio::spawn(async move { commands.send(leave).await });
-        }
+        let told = Command::Leave { socket: self.socket, refused_messages: self.refused_messages };
+        leave(&self.commands, told);
+    }
+}
+
+/// Tells a session that somebody is gone, from where nothing can wait.
+fn leave(commands: &mpsc::Sender<Command>, told: Command) {
+    if let Err(mpsc::error::TrySendError::Full(told)) = commands.try_send(told) {
+        // The session is busy for a moment: let a task wait for it.
+        let commands = commands.clone();
+        tokio::spawn(async move { commands.send(told).await });
     }
 }
 
@@ -233,6 +256,30 @@ impl Hub {
             }
         }
         Err(JoinError::Stopping)
+    }
+
+    /// Watches a session, if it is live: starts nothing, keeps nothing alive, and takes no socket's place.
+    ///
+    /// # Errors
+    /// [`JoinError`]; `NotLive` also while it closes, and when there is no such session.
+    pub async fn observe(&self, id: SessionId) -> Result<Observing, JoinError> {
+        let deps = &self.inner.deps;
+        let known = self.lock().get(&id).map(|live| live.commands.clone()).filter(|known| !known.is_closed());
+        let Some(commands) = known else {
+            return Err(match deps.storage.session_home(id, AWAY_AFTER).await? {
+                Some(node) if node.id != deps.node => JoinError::Elsewhere(node),
+                _ => JoinError::NotLive,
+            });
+        };
+        let outbox = Arc::new(Outbox::default());
+        let (reply, answer) = oneshot::channel();
+        let asked = Command::Observe { outbox: Arc::clone(&outbox), reply };
+        commands.send(asked).await.map_err(|_| JoinError::NotLive)?;
+        match answer.await {
+            Ok(Ok(observer)) => Ok(Observing { commands, observer, outbox }),
+            Ok(Err(_full)) => Err(JoinError::Full),
+            Err(_) => Err(JoinError::NotLive),
+        }
     }
 
     /// What is being said in a session that is live here, before it is final, as long as it is live. None when it is not live here. Who

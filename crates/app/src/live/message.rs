@@ -5,7 +5,8 @@ use std::sync::Arc;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::{SegmentId, SessionId};
 use kallglot_core::language::LanguageTag;
-use kallglot_core::session::{EndReason, Mode, Speaker, Translation};
+use kallglot_core::recording::RecordingMode;
+use kallglot_core::session::{EndReason, Mode, Speaker, Translation, UtteranceLag};
 
 /// Counts the sockets of one live session, from 0.
 pub type SocketId = u32;
@@ -55,6 +56,26 @@ pub struct SegmentText {
     pub end_ms: u64,
     /// 0 to 1.
     pub confidence: f32,
+}
+
+/// How loud it is at one party, over the last quarter of a second. Levels are root mean squares in dBFS, -96 for silence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PartyLevels {
+    /// What the party says.
+    pub level_dbfs: f32,
+    /// Whether that is voice.
+    pub voice: bool,
+    /// The translated speech that the party hears.
+    pub heard_dbfs: f32,
+}
+
+/// How loud it is at both parties.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Levels {
+    /// How long the call has lasted, in ms after the session's first audio; none before it.
+    pub elapsed_ms: Option<u64>,
+    /// The customer's, then the agent's.
+    pub parties: [PartyLevels; 2],
 }
 
 /// Why a server closes a stream (contract section 11).
@@ -140,6 +161,12 @@ pub enum Outgoing {
         /// How much since it was last told.
         dropped_ms: u64,
     },
+    /// How loud it is. Only observers are told; a newer one replaces one that was not read.
+    Levels(Levels),
+    /// How long an utterance took. Only observers are told.
+    Lag(UtteranceLag),
+    /// Whether it is recorded. Only observers are told.
+    Recording(RecordingMode),
     /// The session is over; nothing follows but the close.
     Ended {
         /// Why.

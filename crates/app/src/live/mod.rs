@@ -4,9 +4,11 @@
 //! listeners. What must stay true: a final text is stored before any client sees it; nothing here waits for a listener, a
 //! translator or the disk while audio is coming in; every queue has a bound and a stated answer when it is full.
 
+mod command;
 pub mod hub;
 pub mod limiter;
 pub mod message;
+mod observers;
 pub mod outbox;
 mod party;
 mod playout;
@@ -14,8 +16,8 @@ mod session;
 pub mod spool;
 mod writes;
 
-pub use hub::{Hub, JoinError, Joined};
+pub use hub::{Hub, JoinError, Joined, Observing};
 pub use limiter::{Limiter, Verdict};
-pub use message::{AudioFrame, AudioOut, CloseCode, Outgoing, SegmentText, SocketId};
+pub use message::{AudioFrame, AudioOut, CloseCode, Levels, Outgoing, PartyLevels, SegmentText, SocketId};
 pub use outbox::Outbox;
 pub use spool::Spool;

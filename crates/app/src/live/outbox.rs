@@ -32,7 +32,7 @@ struct Queue {
 }
 
 impl Outbox {
-    /// Adds a message. When audio is full the oldest frame goes; when text is full the oldest partial goes, and when there is none the
+    /// Adds a message. Levels take the place of older ones. When audio is full the oldest frame goes; when text is full the oldest partial goes, and when there is none the
     /// stream is closed as dead. After a close nothing more is taken.
     pub fn push(&self, message: Outgoing) {
         let mut guard = self.lock();
@@ -48,7 +48,13 @@ impl Outbox {
                 queue.audio_frames += 1;
             }
             Outgoing::Close(_) => queue.closing = true,
-            _ => {
+            other => {
+                if matches!(other, Outgoing::Levels(_))
+                    && let Some(unread) = queue.messages.iter_mut().find(|it| matches!(it, Outgoing::Levels(_)))
+                {
+                    *unread = message;
+                    return;
+                }
                 if queue.messages.len() - queue.audio_frames >= TEXTS_MAX && !queue.drop_oldest_partial() {
                     queue.messages.clear();
                     queue.audio_frames = 0;

@@ -19,8 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::live::command::{Command, Full};
 use crate::live::hub::LiveDependencies;
 use crate::live::message::{AudioFrame, AudioOut, CloseCode, Outgoing, SegmentText, SocketId};
+use crate::live::observers::Observers;
 use crate::live::outbox::Outbox;
 use crate::live::party::{EVENTS_MAX, EngineSlot, Party, PartyEvent};
 use crate::live::writes::{Write, Writes, Written};
@@ -29,8 +31,6 @@ use crate::sessions::event;
 
 /// Sockets that one session may have (contract section 11).
 pub(super) const SOCKETS_MAX: usize = 8;
-/// Commands that may wait for one session; then its sockets wait.
-pub(super) const COMMANDS_MAX: usize = 128;
 /// Without a socket for this long, a session leaves memory; it comes back when somebody connects.
 const PARK_AFTER: Duration = Duration::from_secs(30);
 /// Longest that what is being said may take to become text when a session closes.
@@ -43,32 +43,6 @@ const SOURCE_KEPT: Duration = Duration::from_secs(2);
 const ACTIVITY_EVERY: Duration = Duration::from_secs(60);
 /// Longest frame of passed-on audio.
 const PASSED_SAMPLES_MAX: usize = 200 * SAMPLES_PER_MS;
-
-/// What a live session is told.
-pub(super) enum Command {
-    /// A socket wants to join.
-    Join { speaker: Option<Speaker>, outbox: Arc<Outbox>, reply: oneshot::Sender<Result<SocketId, Full>> },
-    /// A socket is gone.
-    Leave { socket: SocketId, refused_messages: u64 },
-    /// A socket brings audio.
-    Audio { socket: SocketId, frame: AudioFrame },
-    /// End the session.
-    End { reason: EndReason, reply: Option<oneshot::Sender<Session>> },
-    /// End it with `timeout` if nothing has happened since `before`.
-    EndIfIdle { before: Timestamp },
-    /// Somebody wants to see what is being said before it is final.
-    Watch { partials: mpsc::Sender<Arc<SegmentText>> },
-    /// Close all streams: the key that made the session was revoked.
-    Revoke,
-    /// Close without ending: another node has the session now.
-    LetGo,
-    /// Pause its recording, or let it go on.
-    Record { paused: bool, reply: oneshot::Sender<()> },
-}
-
-/// The session has as many sockets as it may have.
-#[derive(Debug)]
-pub(super) struct Full;
 
 struct Socket {
     id: SocketId,
@@ -107,6 +81,7 @@ pub(super) struct LiveSession {
     commands: mpsc::Receiver<Command>,
     stop: CancellationToken,
     sockets: Vec<Socket>,
+    observers: Observers,
     /// Who sees partials without being a stream. One that does not read fast enough misses some.
     watchers: Vec<mpsc::Sender<Arc<SegmentText>>>,
     next_socket: SocketId,
@@ -157,6 +132,7 @@ impl LiveSession {
             commands,
             stop,
             sockets: Vec::new(),
+            observers: Observers::default(),
             watchers: Vec::new(),
             next_socket: 0,
             zero,
@@ -227,6 +203,8 @@ impl LiveSession {
                     self.close(Why::End(EndReason::Timeout), None, now);
                 }
             }
+            Command::Observe { outbox, reply } => self.observe(outbox, reply, now),
+            Command::Unobserve { observer } => self.observers.leave(observer),
             Command::Watch { partials } => self.watchers.push(partials),
             Command::LetGo => self.close(Why::Shutdown, None, now),
             Command::Record { paused, reply } => {
@@ -234,6 +212,7 @@ impl LiveSession {
                 if let Some(recorder) = &mut self.recorder {
                     recorder.pause(paused, now);
                 }
+                self.observers.tell(&Outgoing::Recording(self.recording()));
                 let _ = reply.send(());
             }
             Command::Revoke => {
@@ -265,8 +244,22 @@ impl LiveSession {
             let _ = reply.send(Err(Full));
             return;
         }
-        let id = self.next_socket;
-        self.next_socket += 1;
+        let id = self.welcome(&outbox);
+        if reply.send(Ok(id)).is_err() {
+            return;
+        }
+        self.sockets.push(Socket { id, speaker, outbox, told_of_other_source: false });
+        self.empty_since = None;
+        self.active(now);
+        for speaker in [Speaker::Customer, Speaker::Agent] {
+            if matches!(self.parties[speaker.index()].engine, EngineSlot::Idle) {
+                self.open_engine(speaker, now);
+            }
+        }
+    }
+
+    /// Tells a new stream how the session stands. Answers with its number.
+    fn welcome(&mut self, outbox: &Outbox) -> SocketId {
         outbox.push(Outgoing::Ready {
             session_id: self.session.id,
             mode: self.session.mode,
@@ -278,16 +271,33 @@ impl LiveSession {
                 outbox.push(engine_error(speaker, error));
             }
         }
-        if reply.send(Ok(id)).is_err() {
+        let id = self.next_socket;
+        self.next_socket += 1;
+        id
+    }
+
+    fn observe(&mut self, outbox: Arc<Outbox>, reply: oneshot::Sender<Result<SocketId, Full>>, now: Instant) {
+        // The reply is dropped: there is nothing left to watch.
+        if self.closing.is_some() {
             return;
         }
-        self.sockets.push(Socket { id, speaker, outbox, told_of_other_source: false });
-        self.empty_since = None;
-        self.active(now);
-        for speaker in [Speaker::Customer, Speaker::Agent] {
-            if matches!(self.parties[speaker.index()].engine, EngineSlot::Idle) {
-                self.open_engine(speaker, now);
-            }
+        if self.observers.are_full() {
+            let _ = reply.send(Err(Full));
+            return;
+        }
+        let id = self.welcome(&outbox);
+        outbox.push(Outgoing::Recording(self.recording()));
+        if reply.send(Ok(id)).is_ok() {
+            self.observers.join(id, outbox, now);
+        }
+    }
+
+    /// Whether it is recorded now.
+    fn recording(&self) -> RecordingMode {
+        match self.session.recording {
+            RecordingMode::Off => RecordingMode::Off,
+            _ if self.paused => RecordingMode::Paused,
+            _ => RecordingMode::On,
         }
     }
 
@@ -400,18 +410,24 @@ impl LiveSession {
     /// Takes `self.ordered` as the next audio of a party.
     fn hear(&mut self, speaker: Speaker, now: Instant) {
         let ordered = std::mem::take(&mut self.ordered);
-        let session_ms = self.zero.map_or(0, |zero| now.saturating_duration_since(zero).as_millis() as u64);
+        let session_ms = self.elapsed_ms(now).unwrap_or(0);
         if !ordered.is_empty() {
             let place = self.parties[speaker.index()].hear(&ordered, now, session_ms);
             if let Some(recorder) = &mut self.recorder {
                 recorder.said(speaker, place, &ordered);
             }
+            self.observers.said(speaker, &ordered);
             if self.session.mode == Mode::AssistiveTranslation && speaker == Speaker::Customer {
                 self.pass_on(speaker, &ordered);
             }
         }
         self.parties[speaker.index()].note_held(now);
         self.ordered = ordered;
+    }
+
+    /// The session's clock, in ms; none before its first audio.
+    fn elapsed_ms(&self, now: Instant) -> Option<u64> {
+        self.zero.map(|zero| now.saturating_duration_since(zero).as_millis() as u64)
     }
 
     /// Lets the other party hear the original voice.
@@ -436,6 +452,7 @@ impl LiveSession {
                 if let Some(recorder) = &mut self.recorder {
                     recorder.translated(target.other(), frame.heard_at, &frame.audio.mulaw, now);
                 }
+                self.observers.heard(target, &frame.audio.mulaw);
                 self.send(frame.audio);
             }
         }
@@ -455,6 +472,7 @@ impl LiveSession {
         for socket in &self.sockets {
             socket.outbox.push(message.clone());
         }
+        self.observers.tell(message);
     }
 
     fn open_engine(&mut self, speaker: Speaker, now: Instant) {
@@ -636,6 +654,7 @@ impl LiveSession {
         let lag = UtteranceLag { id: segment, speaker, first_partial_ms, final_ms, first_audio_ms };
         utterances.remove(&number);
         tracing::debug!(session = %self.session.id, ?lag, "an utterance was interpreted");
+        self.observers.tell(&Outgoing::Lag(lag.clone()));
         self.writes.push(Write::Lag(lag));
     }
 
@@ -653,6 +672,8 @@ impl LiveSession {
                 self.open_engine(speaker, now);
             }
         }
+        let elapsed_ms = self.elapsed_ms(now);
+        self.observers.tell_levels(elapsed_ms, now);
         if self.empty_since.is_some_and(|since| since + PARK_AFTER <= now) {
             self.close(Why::Parked, None, now);
         }
@@ -667,7 +688,8 @@ impl LiveSession {
             };
             [party.playout.due(now), party.reorder_due(), party.stalls_at(), retry]
         });
-        let own = [self.closing.as_ref().map(|c| c.deadline), self.empty_since.map(|since| since + PARK_AFTER)];
+        let parked = self.empty_since.map(|since| since + PARK_AFTER);
+        let own = [self.closing.as_ref().map(|c| c.deadline), parked, self.observers.due()];
         parties.chain(own).flatten().min().unwrap_or(far).min(far)
     }
 
@@ -727,10 +749,8 @@ impl LiveSession {
                             SessionState::Ended { reason, .. } => reason,
                             _ => reason,
                         };
-                        for socket in &self.sockets {
-                            socket.outbox.push(Outgoing::Ended { reason });
-                            socket.outbox.push(Outgoing::Close(CloseCode::Ended));
-                        }
+                        self.broadcast(&Outgoing::Ended { reason });
+                        self.broadcast(&Outgoing::Close(CloseCode::Ended));
                         for reply in closing.replies {
                             let _ = reply.send(session.clone());
                         }
@@ -738,17 +758,11 @@ impl LiveSession {
                     // The replies are dropped, which their askers take for a failure; the session is still there to be ended again.
                     Err(error) => {
                         tracing::error!(session = %self.session.id, %error, "a session could not be ended");
-                        for socket in &self.sockets {
-                            socket.outbox.push(Outgoing::Close(CloseCode::GoingAway));
-                        }
+                        self.broadcast(&Outgoing::Close(CloseCode::GoingAway));
                     }
                 }
             }
-            Why::Shutdown | Why::Parked => {
-                for socket in &self.sockets {
-                    socket.outbox.push(Outgoing::Close(CloseCode::GoingAway));
-                }
-            }
+            Why::Shutdown | Why::Parked => self.broadcast(&Outgoing::Close(CloseCode::GoingAway)),
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 pub use finish::PARTS_WAIT;
 pub(crate) use finish::work;
-pub use read::{Audio, AudioError, voices};
+pub use read::{Audio, AudioError, default_selection, etag};
 
 use crate::App;
 use crate::recordings::disk::Disk;

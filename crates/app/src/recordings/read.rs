@@ -9,7 +9,7 @@ use kallglot_core::recording::{Channel, Recording, Track};
 use kallglot_core::session::Speaker;
 use kallglot_objects::Objects;
 use kallglot_recording::SAMPLE_RATE_HZ;
-use kallglot_recording::render::{self, Format, Rendering, Selection};
+use kallglot_recording::render::{self, Format, Layout, Rendering, Selection, Tracks};
 use kallglot_recording::source::Source;
 use kallglot_recording::track::{TrackError, TrackReader};
 use kallglot_storage::{StorageError, StoredTrack};
@@ -158,8 +158,25 @@ fn rendered(track: Track) -> kallglot_recording::Track {
     }
 }
 
+/// What there is of a recording in the default form: of a party what it said, of both everything.
+pub fn default_selection(channel: Channel) -> Selection {
+    let tracks = if channel == Channel::Mixed { Tracks::Both } else { Tracks::Original };
+    Selection { channel: voices(channel), tracks, layout: Layout::Mono }
+}
+
+/// What names the bytes of an answer. They follow from the recording, its tracks, the form, and the program that makes it.
+pub fn etag(recording: &Recording, selection: Selection, format: Format, tracks: usize) -> String {
+    let what = match selection.tracks {
+        Tracks::Original => 'o',
+        Tracks::Translated => 't',
+        Tracks::Both => 'b',
+    };
+    let (channels, version) = (selection.layout.channels(), env!("CARGO_PKG_VERSION"));
+    format!("\"{}.{what}{channels}{tracks}.{}.{version}\"", recording.id, format.extension())
+}
+
 /// Whose voices a recording of this channel has.
-pub fn voices(channel: Channel) -> render::Channel {
+fn voices(channel: Channel) -> render::Channel {
     match channel {
         Channel::Mixed => render::Channel::Mixed,
         Channel::Customer => render::Channel::Party(Speaker::Customer),

@@ -1,6 +1,7 @@
 //! `/v1/sessions/{id}/connect`: the WebSocket on which a call's audio and text go (contract section 11).
 
 mod bridge;
+mod observer;
 mod socket;
 pub(crate) mod wire;
 
@@ -13,7 +14,7 @@ use axum::response::Response;
 use kallglot_app::live::JoinError;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::session::{SessionState, Speaker};
-use kallglot_core::stream_token::{self, TokenRefusal};
+use kallglot_core::stream_token::{self, Purpose, TokenRefusal};
 use kallglot_storage::StorageError;
 
 use crate::HttpState;
@@ -51,7 +52,7 @@ impl Default for StreamConfig {
     }
 }
 
-/// Checks the token, joins the session, then upgrades; bridges to the node that the session lives on if that is another one. A refusal is
+/// Checks the token, joins the session (or observes it), then upgrades; bridges to the node that the session lives on if that is another one. A refusal is
 /// an HTTP answer with a JSON error.
 pub(crate) async fn connect(
     State(state): State<HttpState>,
@@ -63,7 +64,9 @@ pub(crate) async fn connect(
     let query = query_pairs(query.as_deref().unwrap_or(""));
     let token = token(&query, &parts.headers)?;
     let app = &state.app;
-    let claims = stream_token::verify(&app.stream_token_secret, &token, app.clock.now()).map_err(|refusal| {
+    let Asked { purpose, speaker } = asked(&query)?;
+    let now = app.clock.now();
+    let claims = stream_token::verify(&app.stream_token_secret, purpose, &token, now).map_err(|refusal| {
         Problem::of(match refusal {
             TokenRefusal::Invalid => ErrorCode::StreamTokenInvalid,
             TokenRefusal::Expired => ErrorCode::StreamTokenExpired,
@@ -81,7 +84,6 @@ pub(crate) async fn connect(
     if matches!(session.state, SessionState::Ended { .. }) {
         return Err(invalid("The session has ended, and its stream tokens with it. Create a new session."));
     }
-    let speaker = speaker(&query)?;
     let unavailable = || Problem { retry_after_s: Some(1), ..Problem::of(ErrorCode::ServiceUnavailable) };
     if state.stop.is_cancelled() {
         return Err(unavailable());
@@ -90,26 +92,59 @@ pub(crate) async fn connect(
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await.map_err(|_| {
         Problem::with(ErrorCode::InvalidRequest, "This address is a WebSocket. Connect to it with a WebSocket client.")
     })?;
-    app.take_slot_for_stream(&session, limits.concurrent_sessions_max).await?;
-    let joined = match app.hub.join(session.id, speaker).await {
-        Err(JoinError::Elsewhere(node)) => return bridge::bridge(&state, &node, &parts, raw).await,
-        Err(JoinError::Storage(StorageError::Unavailable { cause })) => {
-            tracing::warn!(session = %session.id, cause, "a stream could not join");
-            return Err(unavailable());
-        }
-        joined => joined,
-    };
     let stream = socket::Stream { session: session.id, tenant: session.tenant, speaker, limits, state: state.clone() };
     let tasks = state.tasks.clone();
-    Ok(upgrade
+    let refused = match purpose {
+        Purpose::TakePart => {
+            app.take_slot_for_stream(&session, limits.concurrent_sessions_max).await?;
+            match app.hub.join(session.id, speaker).await {
+                Err(error) if is_answered_before(&error) => error,
+                joined => {
+                    let upgrade = with_bounds(upgrade, MESSAGE_BYTES_MAX);
+                    return Ok(upgrade.on_upgrade(move |socket| tasks.track_future(stream.run(joined, socket))));
+                }
+            }
+        }
+        Purpose::Observe => match app.hub.observe(session.id).await {
+            Err(error) if is_answered_before(&error) => error,
+            observing => {
+                let expires_in = claims.expires_at.duration_since(now).try_into().unwrap_or(Duration::ZERO);
+                let upgrade = with_bounds(upgrade, observer::MESSAGE_BYTES_MAX);
+                let watching = move |socket| tasks.track_future(stream.observe(observing, expires_in, socket));
+                return Ok(upgrade.on_upgrade(watching));
+            }
+        },
+    };
+    match refused {
+        JoinError::Elsewhere(node) => bridge::bridge(&state, &node, &parts, raw).await,
+        JoinError::NotLive => Err(Problem {
+            retry_after_s: Some(observer::RETRY_AFTER_S),
+            ..Problem::with(
+                ErrorCode::ServiceUnavailable,
+                "Nobody takes part in this session right now. Observe it again when somebody does.",
+            )
+        }),
+        error => {
+            tracing::warn!(session = %session.id, %error, "a stream could not join");
+            Err(unavailable())
+        }
+    }
+}
+
+/// Whether a refusal is an answer to the handshake. The others are told on the stream, where browsers can read them.
+fn is_answered_before(error: &JoinError) -> bool {
+    matches!(error, JoinError::Elsewhere(_) | JoinError::NotLive | JoinError::Storage(StorageError::Unavailable { .. }))
+}
+
+fn with_bounds(upgrade: WebSocketUpgrade, message_bytes_max: usize) -> WebSocketUpgrade {
+    upgrade
         .protocols([SUBPROTOCOL])
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .max_frame_size(MESSAGE_BYTES_MAX)
+        .max_message_size(message_bytes_max)
+        .max_frame_size(message_bytes_max)
         // A connection's buffers are most of a session's memory: a frame of 20 ms needs less than 512 bytes.
         .read_buffer_size(2 * 1024)
         .write_buffer_size(4 * 1024)
         .max_write_buffer_size(256 * 1024)
-        .on_upgrade(move |socket| tasks.track_future(stream.run(joined, socket))))
 }
 
 /// The one token of a request, wherever it is.
@@ -140,23 +175,34 @@ fn token(query: &[(String, String)], headers: &HeaderMap) -> Result<String, Prob
     }
 }
 
-fn speaker(query: &[(String, String)]) -> Result<Option<Speaker>, Problem> {
-    let mut speaker = None;
+/// What a stream is to be.
+struct Asked {
+    purpose: Purpose,
+    speaker: Option<Speaker>,
+}
+
+fn asked(query: &[(String, String)]) -> Result<Asked, Problem> {
+    let mut asked = Asked { purpose: Purpose::TakePart, speaker: None };
+    let invalid = |name: &str, message: String| {
+        Err(Problem { param: Some(name.to_owned()), ..Problem::with(ErrorCode::InvalidRequest, message) })
+    };
     for (name, value) in query {
-        match name.as_str() {
-            "speaker" => {
-                speaker = Some(Speaker::parse(value).ok_or_else(|| Problem {
-                    param: Some("speaker".into()),
-                    ..Problem::with(ErrorCode::InvalidRequest, "`speaker` must be `customer` or `agent`.")
-                })?);
-            }
-            "token" => {}
+        match (name.as_str(), value.as_str()) {
+            ("speaker", value) => match Speaker::parse(value) {
+                None => return invalid(name, "`speaker` must be `customer` or `agent`.".into()),
+                speaker => asked.speaker = speaker,
+            },
+            ("observe", "true") => asked.purpose = Purpose::Observe,
+            ("observe", "false") => asked.purpose = Purpose::TakePart,
+            ("observe", _) => return invalid(name, "`observe` must be true or false.".into()),
+            ("token", _) => {}
             _ => {
-                let message = format!("`{name}` is not a parameter of a stream. Check its spelling.");
-                let param = Some(name.clone());
-                return Err(Problem { param, ..Problem::with(ErrorCode::InvalidRequest, message) });
+                return invalid(name, format!("`{name}` is not a parameter of a stream. Check its spelling."));
             }
         }
     }
-    Ok(speaker)
+    if asked.purpose == Purpose::Observe && asked.speaker.is_some() {
+        return invalid("speaker", "An observer is no party: leave `speaker` out.".into());
+    }
+    Ok(asked)
 }

@@ -17,7 +17,7 @@ use crate::HttpState;
 use crate::stream::wire::{self, Incoming, Refusal};
 
 /// Malformed messages that close the stream (contract section 11: ten times over).
-const MALFORMED_MAX: u32 = 10;
+pub(super) const MALFORMED_MAX: u32 = 10;
 
 /// A stream whose token was checked.
 pub(super) struct Stream {
@@ -29,10 +29,22 @@ pub(super) struct Stream {
 }
 
 /// What reader and writer share beside the outbox.
-struct Shared {
+pub(super) struct Shared {
     last_seen: Mutex<Instant>,
     /// The client has answered the close, or is gone.
     gone: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self { last_seen: Mutex::new(Instant::now()), gone: AtomicBool::new(false) }
+    }
+
+    /// The client has given a sign of life. False when it counts as gone all the same.
+    pub(super) fn seen(&self, now: Instant) -> bool {
+        *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        !self.gone.load(Ordering::Relaxed)
+    }
 }
 
 impl Stream {
@@ -44,15 +56,18 @@ impl Stream {
                     // It ended while the token was checked, maybe before its slot was taken for this stream. If this fails, the slot lapses.
                     let _ = self.state.app.cluster.release_lease(self.tenant, self.session).get().await;
                 }
-                let _ = tokio::time::timeout(self.state.stream.write_max, self.refuse(&mut socket, &error)).await;
-                return;
+                return self.refuse(&mut socket, &error).await;
             }
         };
         let (sink, source) = socket.split();
-        let shared = Arc::new(Shared { last_seen: Mutex::new(Instant::now()), gone: AtomicBool::new(false) });
+        let shared = Shared::new();
         let outbox = Arc::clone(&joined.outbox);
         let writing = self.write(sink, &outbox, &shared);
-        let reading = self.read(source, joined, &shared);
+        self.until_over(self.read(source, joined, &shared), writing).await;
+    }
+
+    /// Reads and writes side by side until one of both is done.
+    pub(super) async fn until_over(&self, reading: impl Future<Output = ()>, writing: impl Future<Output = ()>) {
         tokio::pin!(reading, writing);
         tokio::select! {
             // The client is gone; what is unsent can't be sent.
@@ -64,11 +79,18 @@ impl Stream {
         }
     }
 
-    async fn refuse(&self, socket: &mut WebSocket, error: &JoinError) {
+    /// Says why the stream is none and closes it.
+    pub(super) async fn refuse(&self, socket: &mut WebSocket, error: &JoinError) {
+        let _ = tokio::time::timeout(self.state.stream.write_max, self.told_why(socket, error)).await;
+    }
+
+    async fn told_why(&self, socket: &mut WebSocket, error: &JoinError) {
         let (code, close) = match error {
             JoinError::Full => (ErrorCode::TooManyStreams, CloseCode::Rate),
             JoinError::Ended => (ErrorCode::StreamTokenInvalid, CloseCode::Ended),
-            JoinError::Stopping | JoinError::Elsewhere(_) => (ErrorCode::ServiceUnavailable, CloseCode::GoingAway),
+            JoinError::Stopping | JoinError::Elsewhere(_) | JoinError::NotLive => {
+                (ErrorCode::ServiceUnavailable, CloseCode::GoingAway)
+            }
             JoinError::Storage(error) => {
                 tracing::error!(session = %self.session, %error, "a stream could not join");
                 (ErrorCode::InternalError, CloseCode::GoingAway)
@@ -82,7 +104,8 @@ impl Stream {
         while let Some(Ok(_)) = socket.recv().await {}
     }
 
-    async fn write(&self, mut sink: SplitSink<WebSocket, Message>, outbox: &Outbox, shared: &Shared) {
+    /// Writes what is in the outbox, and pings who is quiet, until a close.
+    pub(super) async fn write(&self, mut sink: SplitSink<WebSocket, Message>, outbox: &Outbox, shared: &Shared) {
         let config = &self.state.stream;
         let session_id = self.session.to_string();
         let mut batch = Vec::new();
@@ -138,34 +161,28 @@ impl Stream {
         matches!(tokio::time::timeout(self.state.stream.write_max, sending).await, Ok(Ok(())))
     }
 
+    /// Counts what this stream sends.
+    pub(super) fn limiter(&self) -> Limiter {
+        let limits = &self.limits;
+        let (messages, audio_bytes) = (limits.stream_messages_per_second_max, limits.stream_audio_bytes_per_second_max);
+        Limiter::new(messages, audio_bytes, Instant::now())
+    }
+
     async fn read(&self, mut source: SplitStream<WebSocket>, mut joined: Joined, shared: &Shared) {
         let outbox = Arc::clone(&joined.outbox);
-        let limits = &self.limits;
-        let mut limiter = Limiter::new(
-            limits.stream_messages_per_second_max,
-            limits.stream_audio_bytes_per_second_max,
-            Instant::now(),
-        );
+        let mut limiter = self.limiter();
         let mut malformed = 0;
         while let Some(message) = source.next().await {
-            if shared.gone.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            if !shared.seen(now) {
                 return;
             }
-            let now = Instant::now();
-            *shared.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
             let text = match message {
                 Ok(Message::Text(text)) => Some(text),
                 Ok(Message::Binary(_)) => None,
                 Ok(Message::Close(_)) => return,
                 Ok(Message::Ping(_) | Message::Pong(_)) => continue,
-                Err(error) => {
-                    if too_big(&error) {
-                        outbox.push(Outgoing::Close(CloseCode::TooBig));
-                        // What is left of the message is not read; the writer closes.
-                        std::future::pending::<()>().await;
-                    }
-                    return;
-                }
+                Err(error) => return broken(&error, &outbox).await,
             };
             let mut verdict = limiter.message(now);
             if verdict == Verdict::Admit {
@@ -242,6 +259,15 @@ impl Stream {
 
 fn close_message(code: CloseCode) -> Message {
     Message::Close(Some(CloseFrame { code: code.number(), reason: code.reason().into() }))
+}
+
+/// A message could not be read: over, but for telling who sent too much.
+pub(super) async fn broken(error: &axum::Error, outbox: &Outbox) {
+    if too_big(error) {
+        outbox.push(Outgoing::Close(CloseCode::TooBig));
+        // What is left of the message is not read; the writer closes.
+        std::future::pending::<()>().await;
+    }
 }
 
 fn too_big(error: &axum::Error) -> bool {

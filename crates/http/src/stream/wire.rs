@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use kallglot_app::live::{AudioOut, Outgoing, SegmentText};
+use kallglot_app::live::{AudioOut, Outgoing, PartyLevels, SegmentText};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::session::Speaker;
 use serde::{Deserialize, Serialize};
@@ -136,8 +136,36 @@ enum Told<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         dropped_ms: Option<u64>,
     },
+    #[serde(rename = "session.levels")]
+    Levels { session_id: &'a str, elapsed_ms: Option<u64>, customer: Party, agent: Party },
+    #[serde(rename = "session.lag")]
+    Lag {
+        session_id: &'a str,
+        id: String,
+        speaker: &'static str,
+        first_partial_ms: Option<u32>,
+        final_ms: u32,
+        first_audio_ms: Option<u32>,
+    },
+    #[serde(rename = "session.recording")]
+    Recording { session_id: &'a str, state: &'static str },
     #[serde(rename = "session.ended")]
     Ended { session_id: &'a str, reason: &'static str },
+}
+
+#[derive(Serialize)]
+struct Party {
+    level_dbfs: f32,
+    voice: bool,
+    heard_dbfs: f32,
+}
+
+impl From<PartyLevels> for Party {
+    fn from(levels: PartyLevels) -> Self {
+        // A tenth of a decibel is finer than anybody sees.
+        let rounded = |level: f32| (level * 10.0).round() / 10.0;
+        Self { level_dbfs: rounded(levels.level_dbfs), voice: levels.voice, heard_dbfs: rounded(levels.heard_dbfs) }
+    }
 }
 
 #[derive(Serialize)]
@@ -184,6 +212,19 @@ pub(super) fn write(session_id: &str, message: &Outgoing) -> Option<String> {
             fatal: false,
             dropped_ms: Some(*dropped_ms),
         },
+        Outgoing::Levels(levels) => {
+            let [customer, agent] = levels.parties.map(Party::from);
+            Told::Levels { session_id, elapsed_ms: levels.elapsed_ms, customer, agent }
+        }
+        Outgoing::Lag(lag) => Told::Lag {
+            session_id,
+            id: lag.id.to_string(),
+            speaker: lag.speaker.as_str(),
+            first_partial_ms: lag.first_partial_ms,
+            final_ms: lag.final_ms,
+            first_audio_ms: lag.first_audio_ms,
+        },
+        Outgoing::Recording(mode) => Told::Recording { session_id, state: mode.as_str() },
         Outgoing::Ended { reason } => Told::Ended { session_id, reason: reason.as_str() },
     };
     // Plain structs of strings and numbers always serialize.

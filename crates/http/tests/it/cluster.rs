@@ -12,6 +12,7 @@ use kallglot_testkit::client::{Body, Client, EventStream, NewSession, ServerMess
 use kallglot_testkit::{Call, FakeClock, ServerBuilder, TestServer, next_matching, soon};
 
 use crate::limits::{at_once, new_session, outcome, with_limits};
+use crate::observers::observe;
 
 /// Nodes on one database and one Redis, each through cables of its own.
 struct Nodes {
@@ -254,6 +255,28 @@ async fn two_parties_at_two_nodes_hear_each_other() {
     assert_eq!(again.status, "ended");
     let tenant = Tenant { organization: organization.id, environment: Environment::Live };
     assert_eq!(nodes.nodes[1].app.slots_in_use(tenant).await.unwrap(), 0);
+    nodes.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_observed_by_way_of_any_node() {
+    let nodes = Nodes::start(2).await;
+    let organization = nodes.nodes[0].organization().await;
+    let (_, secret) = nodes.nodes[0].key_with(&organization, Environment::Live, |_| {}).await;
+    let api = nodes.nodes[0].client_with(&secret);
+    let session = api.create_session(&NewSession::new(Mode::BidirectionalTranslation, "en", "es")).await.unwrap();
+    let mut call = Call { stream: join_at(&nodes.nodes[0], &session, None).await, session: session.clone() };
+    // A token that one node has signed is shown to the other.
+    let token = nodes.nodes[0].app.observer_token(session.id.parse().unwrap(), Environment::Live).token;
+    let mut observer = observe(&nodes.nodes[1], &session, &token).await.unwrap();
+    next_matching(&mut observer, "ready", |message| matches!(message, ServerMessage::Ready { .. })).await;
+    call.say(Speaker::Customer, 600).await;
+    let said = call.next_final().await;
+    let seen = next_matching(&mut observer, "the text", |message| matches!(message, ServerMessage::Final(_))).await;
+    assert_eq!(seen, ServerMessage::Final(said));
+    assert!(!nodes.nodes[1].app.hub.is_live(session.id.parse().unwrap()), "it lives where it lived");
+    api.end_session(&session.id, None).await.unwrap();
+    assert_eq!(soon("a close", observer.wait_closed()).await.code, Some(1000));
     nodes.finish().await;
 }
 

@@ -9,6 +9,7 @@ mod gate;
 mod idempotency;
 mod keys;
 mod limits;
+mod observers;
 mod openapi;
 mod recordings;
 mod request_log;

@@ -6,12 +6,12 @@ use futures_util::future::{join, join_all};
 use kallglot_core::Timestamp;
 use kallglot_core::event::{Event, EventType, segment_event, session_detail};
 use kallglot_core::id::{ApiKeyId, NodeId, SessionId};
-use kallglot_core::session::{EndReason, Session, SessionState};
+use kallglot_core::session::{EndReason, Session, SessionState, Status};
 
 use super::example::{
     STRANGERS, TENANT, answer, at, begin, begin_with_credits, new_session, session, session_event, turn,
 };
-use crate::{CreatePaid, Cursor, EndedSession, Home, PageRequest, Storage, StorageError};
+use crate::{CreatePaid, Cursor, EndedSession, Home, PageRequest, SessionFilter, Storage, StorageError};
 
 const SESSION: SessionId = SessionId::from_bits(1);
 
@@ -239,6 +239,39 @@ pub async fn sessions_are_listed_in_pages(storage: &impl Storage) {
         let page = storage.sessions(TENANT, &PageRequest { limit: 2, cursor }).await.unwrap();
         let numbers: Vec<u128> = page.items.iter().map(|session| session.id.to_bits()).collect();
         assert_eq!((numbers, page.has_more), (expected, has_more), "{cursor:?}");
+    }
+}
+
+pub async fn sessions_are_found_by_status_and_time(storage: &impl Storage) {
+    begin(storage).await;
+    for number in 1..=5u32 {
+        let mut new = new_session(u128::from(number));
+        new.session.created_at = at(i64::from(number) * 10);
+        storage.create_session(&new).await.unwrap();
+    }
+    let id = SessionId::from_bits;
+    for number in [2, 3] {
+        storage.settle_session(id(number), NodeId::from_bits(1), at(60), AWAY_AFTER).await.unwrap();
+    }
+    storage.end_session(TENANT, id(3), at(61), EndReason::Completed, &end_event()).await.unwrap();
+    let found = async |tenant, filter, page| {
+        let page = storage.session_page(tenant, filter, &page).await.unwrap();
+        (page.items.iter().map(|session| session.id.to_bits()).collect::<Vec<_>>(), page.has_more)
+    };
+    let all = PageRequest::newest(10);
+    let with = |status| SessionFilter { status: Some(status), ..SessionFilter::default() };
+    assert_eq!(found(TENANT, SessionFilter::default(), all).await, (vec![5, 4, 3, 2, 1], false));
+    assert_eq!(found(TENANT, with(Status::Created), all).await, (vec![5, 4, 1], false));
+    assert_eq!(found(TENANT, with(Status::Active), all).await, (vec![2], false));
+    assert_eq!(found(TENANT, with(Status::Ended), all).await, (vec![3], false));
+    let between = SessionFilter { from: Some(at(20)), until: Some(at(50)), ..SessionFilter::default() };
+    assert_eq!(found(TENANT, between, all).await, (vec![4, 3, 2], false), "the end is not in it");
+    let second = PageRequest { limit: 1, cursor: Some(Cursor::StartingAfter(id(4))) };
+    assert_eq!(found(TENANT, between, second).await, (vec![3], true));
+    let both = SessionFilter { status: Some(Status::Created), ..between };
+    assert_eq!(found(TENANT, both, all).await, (vec![4], false));
+    for stranger in STRANGERS {
+        assert_eq!(found(stranger, SessionFilter::default(), all).await, (vec![], false));
     }
 }
 

@@ -25,7 +25,7 @@ fn as_begun(turns: &[Turn]) -> Vec<&Turn> {
 }
 
 /// What call it was, in a few lines; then one line per turn with its time, and one below it with its translation.
-pub(crate) fn plain(session: &Session, duration_s: i64, turns: &[Turn]) -> String {
+pub(super) fn plain(session: &Session, duration_s: i64, turns: &[Turn]) -> String {
     let mut text = String::new();
     let begun = session.state.started_at().unwrap_or(session.created_at);
     let (minutes, seconds) = (duration_s / 60, duration_s % 60);
@@ -51,7 +51,7 @@ pub(crate) fn plain(session: &Session, duration_s: i64, turns: &[Turn]) -> Strin
 }
 
 /// SubRip: a number, the times with commas, the lines, an empty line.
-pub(crate) fn srt(turns: &[Turn]) -> String {
+pub(super) fn srt(turns: &[Turn]) -> String {
     let mut text = String::new();
     for (index, turn) in as_begun(turns).into_iter().enumerate() {
         let _ = writeln!(text, "{}", index + 1);
@@ -66,7 +66,7 @@ pub(crate) fn srt(turns: &[Turn]) -> String {
 }
 
 /// WebVTT: a header, then cues with a voice tag.
-pub(crate) fn vtt(turns: &[Turn]) -> String {
+pub(super) fn vtt(turns: &[Turn]) -> String {
     let mut text = String::from("WEBVTT\n\n");
     for turn in as_begun(turns) {
         let _ = writeln!(text, "{}", turn.id);
