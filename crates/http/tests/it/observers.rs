@@ -8,9 +8,9 @@ use kallglot_testkit::client::{AudioFrame, ConnectError, NewSession, ServerMessa
 use kallglot_testkit::{Call, TestServer, next_matching, soon, voice_mulaw};
 use serde_json::Value;
 
-/// An observer's token for a session in the test environment.
+/// An observer's token for a session.
 fn token(server: &TestServer, session: &Session) -> String {
-    server.app.observer_token(session.id.parse().unwrap(), Environment::Test).token
+    server.app.observer_token(session.id.parse().unwrap(), Environment::Live).token
 }
 
 /// Watches a session by way of this server.
@@ -114,11 +114,11 @@ async fn who_may_observe_may_not_take_part_and_the_other_way_round() {
     let invalid = Err((401, "stream_token_invalid".to_owned()));
     let parts = stream.token.as_ref().unwrap().reveal();
     let disguised = parts.replace("kst_", "kso_");
-    for wrong in [parts, &disguised, &token(&server, &other), "kso_test_nonsense"] {
+    for wrong in [parts, &disguised, &token(&server, &other), "kso_live_nonsense"] {
         assert_eq!(observe(&server, &call.session, wrong).await.map(drop), invalid);
     }
-    let live = server.app.observer_token(call.session.id.parse().unwrap(), Environment::Live).token;
-    assert_eq!(observe(&server, &call.session, &live).await.map(drop), invalid);
+    let of_test = server.app.observer_token(call.session.id.parse().unwrap(), Environment::Test).token;
+    assert_eq!(observe(&server, &call.session, &of_test).await.map(drop), invalid);
 
     server.clock.advance(SignedDuration::from_secs(i64::from(OBSERVER_TOKEN_S)));
     let late = observe(&server, &call.session, &observers).await.map(drop);
@@ -138,7 +138,7 @@ async fn an_observer_lasts_as_long_as_its_token() {
     let soon_over = server.app.clock.now() + SignedDuration::from_secs(1);
     let id = call.session.id.parse().unwrap();
     let secret = &server.app.stream_token_secret;
-    let token = stream_token::issue(secret, Purpose::Observe, id, Environment::Test, soon_over);
+    let token = stream_token::issue(secret, Purpose::Observe, id, Environment::Live, soon_over);
     let mut observer = observe(&server, &call.session, &token).await.unwrap();
     assert_eq!(soon("its end", observer.wait_closed()).await.code, Some(1001));
     server.finish().await;
