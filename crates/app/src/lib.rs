@@ -24,6 +24,7 @@ pub mod sessions;
 pub mod state;
 pub mod transcript;
 pub mod upkeep;
+pub mod usage;
 pub mod webhooks;
 
 pub use arrival::Arrival;

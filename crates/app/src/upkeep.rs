@@ -116,7 +116,7 @@ async fn store_what_waits(app: Arc<App>, stop: CancellationToken) {
             tracing::error!(%error, "uses of keys could not be stored");
         }
         if (looks.is_multiple_of(REQUESTS_LOOKS) || app.request_log.waiting() >= FLUSH_AT)
-            && let Err(error) = app.request_log.flush(app.storage.as_ref()).await
+            && let Err(error) = app.store_requests().await
         {
             tracing::error!(%error, "the request log could not be stored; it waits on");
         }
@@ -155,12 +155,16 @@ impl App {
         if uses.is_empty() { Ok(()) } else { self.storage.note_key_uses(&uses).await }
     }
 
+    async fn store_requests(&self) -> Result<(), StorageError> {
+        self.request_log.flush(self.storage.as_ref(), self.node.id, self.clock.now()).await
+    }
+
     /// Stores the uses of keys and the requests that are not in the database yet: at the end.
     ///
     /// # Errors
     /// Storage's; the requests wait on.
     pub async fn store_what_waits(&self) -> Result<(), Error> {
         self.store_uses().await?;
-        Ok(self.request_log.flush(self.storage.as_ref()).await?)
+        Ok(self.store_requests().await?)
     }
 }

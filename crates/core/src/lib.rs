@@ -31,6 +31,7 @@ pub mod request_record;
 pub mod session;
 pub mod stream_statistics;
 pub mod stream_token;
+pub mod usage;
 pub mod vocabulary;
 pub mod webhook;
 

@@ -10,7 +10,7 @@ use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::session::{EndReason, Speaker, UtteranceLag};
 use kallglot_core::stream_statistics::{PartyStatistics, StreamStatistics};
 use kallglot_storage::conformance::example::{
-    TENANT, answer, at, begin, begin_with_credits, change, event, hash, new_session, secret, turn,
+    TENANT, answer, at, batch, begin, begin_with_credits, change, event, hash, new_session, secret, turn,
 };
 use kallglot_storage::conformance::fill_after_calls;
 use kallglot_storage::{
@@ -60,7 +60,7 @@ async fn fill(storage: &impl Storage) {
     let statistics = StreamStatistics { parties: [party, PartyStatistics::default()] };
     storage.save_stream_statistics(TENANT, id(1), &statistics).await.unwrap();
     let block = RequestBlock { tenant: TENANT, first_at: at(1), last_at: at(2), packed: vec![0, 255, 10, 13] };
-    storage.append_request_blocks(&[block]).await.unwrap();
+    storage.append_requests(&batch(1, vec![block])).await.unwrap();
     storage.keep_mark("pepper", "abc").await.unwrap();
     fill_after_calls(storage).await;
 }

@@ -32,6 +32,7 @@ pub mod session;
 pub mod sql;
 pub mod transfer;
 pub mod turn;
+pub mod usage;
 pub mod webhook;
 
 pub use query::page;

@@ -10,7 +10,7 @@ use kallglot_storage::{REQUEST_BLOCK_S_MAX, RequestBlock};
 use crate::idempotency::KEPT_US as ANSWERS_KEPT_US;
 use crate::row::{Columns, us};
 use crate::sql::{FromValue as _, Row, Sql};
-use crate::{Result, delivery, params, people};
+use crate::{Result, delivery, params, people, usage};
 
 const APPEND_EVENT: &str = "INSERT INTO outbox (id, organization_id, environment, type, object, detail, at_us, session_id, session_sequence) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -84,8 +84,8 @@ pub(crate) async fn raise_event<S: Sql>(db: &S, event: &Event) -> Result<()> {
     EventRow::of(event).raise(db).await
 }
 
-/// See [`kallglot_storage::LogRepository::append_request_blocks`].
-pub async fn append_blocks<S: Sql>(db: &S, blocks: &[RequestBlock]) -> Result<()> {
+/// Appends blocks: a part of [`crate::usage::append`].
+pub(crate) async fn append_blocks<S: Sql>(db: &S, blocks: &[RequestBlock]) -> Result<()> {
     for block in blocks {
         db.execute(
             "INSERT INTO request_blocks (organization_id, environment, first_at_us, last_at_us, packed) \
@@ -228,6 +228,7 @@ async fn forget_from<S: Sql>(db: &S, table: &Forgotten, now: Timestamp, limit: u
 pub async fn forget<S: Sql>(db: &S, now: Timestamp, limit: u32) -> Result<u64> {
     let (mut forgotten, all) = delivery::forget(db, now, limit).await?;
     forgotten += people::forget(db, now, limit).await?;
+    forgotten += usage::forget(db, now, limit).await?;
     for table in &FORGOTTEN {
         forgotten += forget_from(db, table, now, limit).await?;
     }

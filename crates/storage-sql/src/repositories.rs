@@ -3,6 +3,7 @@
 mod analysis;
 mod people;
 mod recording;
+mod usage;
 mod webhook;
 
 /// Implements every repository trait, and [`Transfer`](crate::transfer::Transfer), for a storage that has these two methods, each of which runs a function of this crate with its
@@ -470,10 +471,6 @@ macro_rules! repositories {
 
             #[$crate::names::async_trait]
             impl LogRepository for $storage {
-                async fn append_request_blocks(&self, blocks: &[RequestBlock]) -> Result<()> {
-                    self.write(blocks.to_vec(), |db, blocks| Box::pin(log::append_blocks(db, blocks))).await
-                }
-
                 async fn request_blocks(
                     &self,
                     tenant: Tenant,
@@ -612,6 +609,7 @@ macro_rules! repositories {
         $crate::analysis_repository!($storage);
         $crate::people_repository!($storage);
         $crate::recording_repository!($storage);
+        $crate::usage_repository!($storage);
         $crate::webhook_repository!($storage);
     };
 }

@@ -5,7 +5,8 @@
 //! a last line. So two databases that give the same text hold the same.
 //!
 //! The database must be left alone meanwhile: no server may run on it. Rows are read and written in parts, so memory does not grow.
-//! What is not in it: which nodes are there, and what caches have to hear of, both of which say nothing about another database.
+//! What is not in it: which nodes are there, how far each has stored its requests, and what caches have to hear of, none of which says
+//! anything about another database.
 
 mod export;
 mod import;
@@ -38,7 +39,7 @@ impl Table {
 }
 
 /// Every table that is carried over. What a row refers to comes before it.
-pub static TABLES: [Table; 29] = [
+pub static TABLES: [Table; 31] = [
     Table::new(
         "organizations",
         1,
@@ -310,6 +311,40 @@ pub static TABLES: [Table; 29] = [
         "request_blocks",
         1,
         &["sequence", "organization_id", "environment", "first_at_us", "last_at_us", "packed"],
+    ),
+    Table::new(
+        "usage_minutes",
+        5,
+        &[
+            "organization_id",
+            "environment",
+            "key_id",
+            "at_us",
+            "node_id",
+            "requests",
+            "errors",
+            "failures",
+            "rate_limited",
+            "pressure_permille",
+            "routes",
+        ],
+    ),
+    Table::new(
+        "usage_hours",
+        5,
+        &[
+            "organization_id",
+            "environment",
+            "key_id",
+            "at_us",
+            "node_id",
+            "requests",
+            "errors",
+            "failures",
+            "rate_limited",
+            "pressure_permille",
+            "routes",
+        ],
     ),
     Table::new(
         "recordings",

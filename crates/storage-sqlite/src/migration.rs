@@ -29,6 +29,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0008_recordings", sql: include_str!("migrations/0008_recordings.sql") },
     Migration { name: "0009_audit_people", sql: include_str!("migrations/0009_audit_people.sql") },
     Migration { name: "0010_people", sql: include_str!("migrations/0010_people.sql") },
+    Migration { name: "0011_usage", sql: include_str!("migrations/0011_usage.sql") },
 ];
 
 fn checksum(migration: &Migration) -> String {

@@ -24,6 +24,7 @@ mod people;
 mod recordings;
 mod sessions;
 mod turns;
+mod usage;
 mod webhooks;
 
 /// Puts something into every table of what there is after a call (recordings, analyses, webhooks) and of people. For a storage in which session 1 of
@@ -51,6 +52,7 @@ pub use people::*;
 pub use recordings::*;
 pub use sessions::*;
 pub use turns::*;
+pub use usage::*;
 pub use webhooks::*;
 
 /// Makes one test of each case of the suite.
@@ -170,6 +172,12 @@ macro_rules! conformance_cases {
             a_tenants_events_are_listed_newest_first,
             who_waits_for_events_sees_each_from_where_it_was,
             request_blocks_are_found_by_time,
+            usage_adds_up_and_is_found_by_key_and_time,
+            a_batch_of_requests_is_counted_once,
+            nodes_count_side_by_side,
+            usage_is_forgotten_minutes_first,
+            sessions_that_were_there_are_found_by_their_time,
+            where_credits_went_is_told_by_time,
             what_has_had_its_time_is_forgotten,
             nodes_are_there_while_they_say_so,
             a_node_with_the_url_of_another_is_its_next_life,

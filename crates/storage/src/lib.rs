@@ -19,6 +19,7 @@ pub mod page;
 pub mod people;
 pub mod recordings;
 pub mod repository;
+pub mod usage;
 pub mod webhook;
 
 pub use analysis::{AnalysisRepository, Claim, NewAnalysis, StoreProfile};
@@ -34,6 +35,9 @@ pub use repository::{
     KeyUpdate, KeyUse, KnownKey, LeakedKey, LogRepository, NewAnswer, NewSession, NewTurn, Node, NodeRepository, Once,
     OrganizationRepository, OrganizationUpdate, REQUEST_BLOCK_S_MAX, RequestBlock, RotateKey, SessionFilter,
     SessionRepository, Storage, StoredAnswer, TURNS_PAGE_MAX, TurnRepository,
+};
+pub use usage::{
+    CreditFlow, RequestBatch, SESSION_SPANS_MAX, SessionSpan, Span, USAGE_KEYS_MAX, USAGE_SLICES_MAX, UsageRepository,
 };
 pub use webhook::{
     AttemptReport, ClaimedState, ClaimedWebhook, CreateWebhook, DUE_MAX, DeliveryBacklog, DeliveryFilter, DeliveryLog,

@@ -30,6 +30,7 @@ use crate::analysis::AnalysisRepository;
 use crate::error::StorageError;
 use crate::event::EventRepository;
 use crate::page::{Page, PageRequest};
+use crate::usage::UsageRepository;
 use crate::webhook::WebhookRepository;
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -579,12 +580,9 @@ pub struct RequestBlock {
     pub packed: Vec<u8>,
 }
 
-/// The request log, the events that wait to be delivered, and what is forgotten in time.
+/// The request log (which [`UsageRepository::append_requests`] fills), the events that wait to be delivered, and what is forgotten in time.
 #[async_trait]
 pub trait LogRepository: Send + Sync {
-    /// Appends blocks.
-    async fn append_request_blocks(&self, blocks: &[RequestBlock]) -> Result<()>;
-
     /// Up to `limit` (at most 100) blocks of the tenant that may hold requests which arrived between `from` and `to`, the newest
     /// first, those after the one at place `before` in this order. Each with its place.
     async fn request_blocks(
@@ -600,8 +598,8 @@ pub trait LogRepository: Send + Sync {
     /// place. For the server, to deliver them.
     async fn events(&self, after: i64, limit: u32) -> Result<Vec<(i64, Event)>>;
 
-    /// Deletes what has had its time at `now`: request blocks and events after 30 days, idempotency records after theirs, gate
-    /// changes after an hour. At most `limit` rows of each; answers with how many it deleted in all.
+    /// Deletes what has had its time at `now`: request blocks and events after 30 days, usage by the minute after 48 hours and by the hour
+    /// after 13 months, idempotency records after theirs, gate changes after an hour. At most `limit` rows of each; answers with how many it deleted in all.
     async fn forget(&self, now: Timestamp, limit: u32) -> Result<u64>;
 }
 
@@ -687,6 +685,7 @@ pub trait Storage:
     + WebhookRepository
     + crate::RecordingRepository
     + crate::PeopleRepository
+    + UsageRepository
     + 'static
 {
     /// A number that is different from the last answer when another process has changed the database in between (the command

@@ -1,22 +1,24 @@
-//! The request log: every request of an organization for 30 days, and why it was refused.
+//! The request log: every request of an organization for 30 days, and why it was refused; and what the requests come to.
 //!
 //! A request costs one push into a list in memory. Every few seconds the list is packed, organization by organization, into blocks that go
-//! to the database. A request is found by its id: the id says when it arrived, the blocks say what time they cover. A crash
-//! loses the last few seconds; nothing else depends on the log.
+//! to the database, in one transaction with the usage that they add up to (`kallglot_core::usage`): so usage counts exactly the requests
+//! that are in the log. A request is found by its id: the id says when it arrived, the blocks say what time they cover. A crash loses the
+//! last few seconds of both (5 s, or less under load); nothing else depends on them.
 
 mod explain;
 mod pack;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
 use kallglot_core::Timestamp;
-use kallglot_core::id::{ApiKeyId, RequestId};
+use kallglot_core::id::{ApiKeyId, NodeId, RequestId};
 use kallglot_core::request_record::{KEPT_DAYS, RequestRecord};
 use kallglot_core::session::Tenant;
-use kallglot_storage::{REQUEST_BLOCK_S_MAX, RequestBlock, Storage, StorageError};
+use kallglot_core::usage::{KeyMinute, Slice, Usage};
+use kallglot_storage::{REQUEST_BLOCK_S_MAX, RequestBatch, RequestBlock, Storage, StorageError};
 
 pub use explain::{Explanation, explain};
 pub use pack::{Unreadable, pack, unpack};
@@ -27,6 +29,8 @@ const WAITING_MAX: usize = 262_144;
 pub const FLUSH_AT: usize = 8_192;
 /// Most records in one block: what has to be unpacked to find one request, and what is packed without letting requests pass.
 const BLOCK_RECORDS_MAX: usize = 256;
+/// From so many blocks and keys' minutes on, a batch is stored: a few milliseconds of the database's time.
+const BATCH_ROWS: usize = 64;
 /// Blocks that are read at once when the log is listed.
 const BLOCKS_AT_ONCE: u32 = 20;
 /// Most blocks that one list looks through; the page says that there is more.
@@ -41,6 +45,17 @@ pub struct RequestLog {
     /// An empty list with room, so that a busy server does not ask for new memory each time.
     spare: Mutex<Vec<RequestRecord>>,
     dropped: AtomicU64,
+    /// One stores at a time.
+    flushing: tokio::sync::Mutex<Flushing>,
+}
+
+/// What is being stored.
+#[derive(Default)]
+struct Flushing {
+    /// What has to be stored before anything else, in this order: [`RequestLog::storing`] in batches.
+    batches: VecDeque<RequestBatch>,
+    /// The last number that was given.
+    last: i64,
 }
 
 /// Which requests of a list are wanted.
@@ -91,9 +106,9 @@ impl RequestLog {
         }
     }
 
-    /// How many wait to be stored.
+    /// How many wait to be stored, or are being stored.
     pub fn waiting(&self) -> usize {
-        lock(&self.waiting).len()
+        lock(&self.waiting).len() + lock(&self.storing).len()
     }
 
     /// How many were dropped since the start because too many waited.
@@ -101,38 +116,40 @@ impl RequestLog {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Stores what waits. What can't be stored now waits on.
+    /// Stores what waits, and adds it to the usage. What can't be stored now waits on, as it is: it may have been stored all the same, and
+    /// then it is known by its number. `node` is the one that answered them.
     ///
     /// # Errors
     /// Storage's.
-    pub async fn flush(&self, storage: &dyn Storage) -> Result<(), StorageError> {
+    pub async fn flush(&self, storage: &dyn Storage, node: NodeId, now: Timestamp) -> Result<(), StorageError> {
+        let mut flushing = self.flushing.lock().await;
+        self.store(&mut flushing, storage).await?;
         let spare = std::mem::take(&mut *lock(&self.spare));
         let records = Arc::new(std::mem::replace(&mut *lock(&self.waiting), spare));
         if records.is_empty() {
             return Ok(());
         }
         *lock(&self.storing) = Arc::clone(&records);
-        let blocks = blocks(&records).await;
-        let stored = storage.append_request_blocks(&blocks).await;
-        *lock(&self.storing) = Arc::default();
-        // A copy, if somebody is looking through it right now.
-        let mut records = Arc::unwrap_or_clone(records);
-        if stored.is_ok() {
-            // Not what a burst has left.
-            if records.len() >= records.capacity() / 4 {
-                records.clear();
-                *lock(&self.spare) = records;
-            }
-        } else {
-            let mut waiting = lock(&self.waiting);
-            let room = WAITING_MAX.saturating_sub(waiting.len());
-            let lost = records.len().saturating_sub(room);
-            self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
-            records.drain(..lost);
-            records.append(&mut waiting);
-            *waiting = records;
+        flushing.batches = batches(&records, node, flushing.last, now).await;
+        flushing.last = flushing.batches.back().map_or(flushing.last, |batch| batch.number);
+        drop(records);
+        self.store(&mut flushing, storage).await
+    }
+
+    async fn store(&self, flushing: &mut Flushing, storage: &dyn Storage) -> Result<(), StorageError> {
+        while let Some(batch) = flushing.batches.front() {
+            storage.append_requests(batch).await?;
+            flushing.batches.pop_front();
         }
-        stored
+        let stored = std::mem::take(&mut *lock(&self.storing));
+        // Unless somebody is looking through it right now, or it is what a burst has left.
+        if let Ok(mut stored) = Arc::try_unwrap(stored)
+            && stored.len() >= stored.capacity() / 4
+        {
+            stored.clear();
+            *lock(&self.spare) = stored;
+        }
+        Ok(())
     }
 
     /// Those in memory that `wanted` says, the newest first.
@@ -220,8 +237,9 @@ fn read(block: &RequestBlock) -> Result<Vec<RequestRecord>, StorageError> {
     })
 }
 
-/// The records as blocks, each of one tenant. In small pieces: requests are served in between.
-async fn blocks(records: &[RequestRecord]) -> Vec<RequestBlock> {
+/// The records in batches, numbered after `last`: blocks, each of one tenant, and what they come to. In small pieces: requests are served in
+/// between, and the database's other writers wait for one batch at most.
+async fn batches(records: &[RequestRecord], node: NodeId, last: i64, now: Timestamp) -> VecDeque<RequestBatch> {
     // By hour too: a block spans at most that, and what waited while the database was away may span more.
     let mut by_tenant: HashMap<(Tenant, i64), Vec<&RequestRecord>> = HashMap::new();
     for records in records.chunks(4 * BLOCK_RECORDS_MAX) {
@@ -231,14 +249,41 @@ async fn blocks(records: &[RequestRecord]) -> Vec<RequestBlock> {
         }
         tokio::task::yield_now().await;
     }
-    let mut blocks = Vec::new();
+    let mut batches = VecDeque::new();
+    let mut open = OpenBatch::default();
     for ((tenant, _), records) in by_tenant {
         for records in records.chunks(BLOCK_RECORDS_MAX) {
             let times = records.iter().map(|record| record.at);
             let (Some(first_at), Some(last_at)) = (times.clone().min(), times.max()) else { continue };
-            blocks.push(RequestBlock { tenant, first_at, last_at, packed: pack(records) });
+            open.blocks.push(RequestBlock { tenant, first_at, last_at, packed: pack(records) });
+            for record in records {
+                let minute = (tenant, record.key, Slice::Minute.of(record.at));
+                open.usage.entry(minute).or_default().add(record);
+            }
+            if open.blocks.len() + open.usage.len() >= BATCH_ROWS {
+                let number = last + 1 + batches.len() as i64;
+                batches.push_back(std::mem::take(&mut open).closed(node, number, now));
+            }
             tokio::task::yield_now().await;
         }
     }
-    blocks
+    if !open.blocks.is_empty() {
+        let number = last + 1 + batches.len() as i64;
+        batches.push_back(open.closed(node, number, now));
+    }
+    batches
+}
+
+/// A batch that is being filled.
+#[derive(Default)]
+struct OpenBatch {
+    blocks: Vec<RequestBlock>,
+    usage: HashMap<(Tenant, ApiKeyId, Timestamp), Usage>,
+}
+
+impl OpenBatch {
+    fn closed(self, node: NodeId, number: i64, at: Timestamp) -> RequestBatch {
+        let usage = self.usage.into_iter().map(|((tenant, key, at), usage)| KeyMinute { tenant, key, at, usage });
+        RequestBatch { node, number, at, blocks: self.blocks, usage: usage.collect() }
+    }
 }

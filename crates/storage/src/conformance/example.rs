@@ -18,10 +18,15 @@ use kallglot_core::organization::{LeakPolicy, Organization};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::recording::RecordingMode;
+use kallglot_core::request_record::{RecordedLimits, RequestRecord};
 use kallglot_core::session::{Environment, Mode, Session, SessionState, Speaker, Tenant, Translation};
+use kallglot_core::usage::{KeyMinute, Slice, Usage};
 use kallglot_core::vocabulary::{Expectation, Vocabulary};
 
-use crate::{AttemptReport, DueDelivery, NewAnswer, NewSession, NewTurn, Storage, Verdict, Want, WebhookReport};
+use crate::{
+    AttemptReport, DueDelivery, NewAnswer, NewSession, NewTurn, RequestBatch, RequestBlock, Storage, Verdict, Want,
+    WebhookReport,
+};
 
 /// `second` seconds after some time in 2025, and a fraction down to the microsecond.
 pub fn at(second: i64) -> Timestamp {
@@ -263,4 +268,52 @@ pub fn report(delivery: &DueDelivery, at: Timestamp, verdict: Verdict, change: &
     };
     let attempts = vec![AttemptReport { delivery: delivery.id, attempt, verdict }];
     WebhookReport { webhook: delivery.webhook, attempts, gone: false, change: *change }
+}
+
+/// A request of [`TENANT`] with a key, at a second, that was let in or refused by the rate limit; a larger number is a newer one.
+pub fn request_record(number: u128, key: u128, second: i64, refused: bool) -> RequestRecord {
+    RequestRecord {
+        id: RequestId::from_bits(number),
+        tenant: TENANT,
+        key: ApiKeyId::from_bits(key),
+        at: at(second),
+        method: if number.is_multiple_of(2) { "GET" } else { "POST" }.into(),
+        route: "/v1/sessions".into(),
+        status: if refused { 429 } else { 200 },
+        code: refused.then(|| "rate_limit_exceeded".into()),
+        latency_us: 100 * number as u32,
+        address: [192, 0, 2, 1].into(),
+        edition: Edition::Two,
+        param: None,
+        limits: Some(RecordedLimits {
+            rate_limit: 200,
+            rate_remaining: if refused { 0 } else { 150 },
+            rate_resets_at_s: 1_750_000_060,
+            rate_of_key: false,
+            credits_remaining: 12,
+            sessions: None,
+        }),
+    }
+}
+
+/// Batch `number` of [`NODE`], with what [`request_record`]s come to: key 1's 3, one of them refused, and key 2's 1.
+pub fn batch(number: i64, blocks: Vec<RequestBlock>) -> RequestBatch {
+    let records = [(1, 1, false), (2, 1, true), (3, 2, false), (4, 1, false)]
+        .map(|(request, key, refused)| request_record(request, key, 0, refused));
+    RequestBatch { node: NODE, number, at: at(0), blocks, usage: usage_of(&records) }
+}
+
+/// What requests come to, by key and minute.
+pub fn usage_of(records: &[RequestRecord]) -> Vec<KeyMinute> {
+    let mut minutes: Vec<KeyMinute> = Vec::new();
+    for record in records {
+        let (tenant, key, at) = (record.tenant, record.key, Slice::Minute.of(record.at));
+        let place = minutes.iter().position(|minute| (minute.tenant, minute.key, minute.at) == (tenant, key, at));
+        let place = place.unwrap_or_else(|| {
+            minutes.push(KeyMinute { tenant, key, at, usage: Usage::default() });
+            minutes.len() - 1
+        });
+        minutes[place].usage.add(record);
+    }
+    minutes
 }

@@ -12,7 +12,9 @@ use kallglot_core::plan::{LimitOverrides, Plan};
 use kallglot_core::session::{Environment, Tenant};
 use kallglot_core::vocabulary::Vocabulary;
 
-use super::example::{STRANGERS, TENANT, answer, at, begin, change, hash, key, new_session, organization, secret};
+use super::example::{
+    STRANGERS, TENANT, answer, at, batch, begin, change, hash, key, new_session, organization, secret,
+};
 use crate::{AuditFilter, Cursor, KeyUpdate, NewSession, OrganizationUpdate, PageRequest, RequestBlock, Storage};
 
 const KEY: ApiKeyId = ApiKeyId::from_bits(1);
@@ -280,9 +282,9 @@ fn block(tenant: Tenant, first: i64, last: i64) -> RequestBlock {
 pub async fn request_blocks_are_found_by_time(storage: &impl Storage) {
     begin(storage).await;
     let blocks = [(0, 9), (10, 20), (15, 30), (31, 31), (40, 50)].map(|(first, last)| block(TENANT, first, last));
-    storage.append_request_blocks(&blocks[..3]).await.unwrap();
-    storage.append_request_blocks(&[block(STRANGERS[0], 12, 18), block(STRANGERS[1], 13, 19)]).await.unwrap();
-    storage.append_request_blocks(&blocks[3..]).await.unwrap();
+    storage.append_requests(&batch(1, blocks[..3].to_vec())).await.unwrap();
+    storage.append_requests(&batch(2, vec![block(STRANGERS[0], 12, 18), block(STRANGERS[1], 13, 19)])).await.unwrap();
+    storage.append_requests(&batch(3, blocks[3..].to_vec())).await.unwrap();
 
     let found = async |tenant, from, to, before, limit| {
         let found = storage.request_blocks(tenant, at(from), at(to), before, limit).await.unwrap();
@@ -305,7 +307,7 @@ pub async fn request_blocks_are_found_by_time(storage: &impl Storage) {
 
     // Blocks that end at one time have an order too.
     let twins = [block(TENANT, 200, 210), block(TENANT, 201, 210)];
-    storage.append_request_blocks(&twins).await.unwrap();
+    storage.append_requests(&batch(4, twins.to_vec())).await.unwrap();
     let (places, both) = found(TENANT, 200, 300, None, 100).await;
     assert_eq!(both, [twins[1].clone(), twins[0].clone()]);
     assert_eq!(found(TENANT, 200, 300, Some(places[0]), 100).await.1, twins[..1]);
@@ -320,7 +322,7 @@ pub async fn what_has_had_its_time_is_forgotten(storage: &impl Storage) {
     };
     for (number, second) in [(1, 0), (2, 100), (3, 200)] {
         storage.create_session(&named(number, second)).await.unwrap();
-        storage.append_request_blocks(&[block(TENANT, second, second + 10)]).await.unwrap();
+        storage.append_requests(&batch(second + 1, vec![block(TENANT, second, second + 10)])).await.unwrap();
     }
     let state = async |second| {
         let mut answers = 0;
