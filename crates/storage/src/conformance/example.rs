@@ -276,6 +276,7 @@ pub fn request_record(number: u128, key: u128, second: i64, refused: bool) -> Re
         id: RequestId::from_bits(number),
         tenant: TENANT,
         key: ApiKeyId::from_bits(key),
+        old_secret: false,
         at: at(second),
         method: if number.is_multiple_of(2) { "GET" } else { "POST" }.into(),
         route: "/v1/sessions".into(),

@@ -96,7 +96,7 @@ async fn sign_in(storage: &impl Storage, number: u8, second: i64) {
 }
 
 async fn audit(storage: &impl Storage) -> Vec<AuditEntry> {
-    storage.audit_log(ORGANIZATION, &PageRequest::newest(100)).await.unwrap().items
+    storage.audit_log(ORGANIZATION, &crate::AuditFilter::default(), &PageRequest::newest(100)).await.unwrap().items
 }
 
 async fn roles(storage: &impl Storage) -> Vec<(u128, Role)> {
@@ -532,7 +532,11 @@ pub async fn what_concerns_a_person_is_told_to_each_organization(storage: &impl 
     let changes = Changes::from([("passkey".into(), (String::new(), "phone".into()))]);
     storage.audit_person(OWNER, AuditAction::PasswordChanged, &changes, &by(1, 11, 31)).await.unwrap();
     for organization in [ORGANIZATION, second] {
-        let log = storage.audit_log(organization, &PageRequest::newest(1)).await.unwrap().items;
+        let log = storage
+            .audit_log(organization, &crate::AuditFilter::default(), &PageRequest::newest(1))
+            .await
+            .unwrap()
+            .items;
         assert_eq!((log[0].action, &log[0].changes), (AuditAction::PasswordChanged, &changes));
         assert_eq!((log[0].object.as_str(), log[0].organization), (OWNER.to_string().as_str(), organization));
     }
