@@ -13,11 +13,12 @@ use kallglot_core::credit::LedgerKind;
 use kallglot_core::event::EventType;
 use kallglot_core::id::SessionId;
 use kallglot_storage::conformance::example::{
-    TENANT, answer, at, begin, begin_with_credits, change, key, new_session, turn,
+    TENANT, answer, at, batch, begin, begin_with_credits, change, key, new_session, turn,
 };
 use kallglot_storage::{
     CreatePaid, IdempotencyRepository as _, KeyRepository as _, KeyUpdate, LogRepository as _, NewSession,
     OrganizationRepository as _, RequestBlock, SessionRepository as _, Storage as _, TurnRepository as _,
+    UsageRepository as _,
 };
 use kallglot_storage_sqlite::{FILE_NAME, SqliteStorage};
 
@@ -304,8 +305,8 @@ async fn checkpoints_are_not_another_process() {
     let before = storage.changes().await.unwrap();
     // Several times as much as the log holds before it is moved into the database.
     let block = RequestBlock { tenant: TENANT, first_at: at(1), last_at: at(2), packed: vec![7; 1_000_000] };
-    for _ in 0..60 {
-        storage.append_request_blocks(std::slice::from_ref(&block)).await.unwrap();
+    for number in 1..=60 {
+        storage.append_requests(&batch(number, vec![block.clone()])).await.unwrap();
         assert_eq!(storage.changes().await.unwrap(), before);
     }
     let moved = std::fs::metadata(folder.path().join(FILE_NAME)).expect("the file").len();

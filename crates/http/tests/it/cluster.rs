@@ -472,3 +472,34 @@ async fn a_pepper_that_reaches_the_nodes_one_after_the_other_locks_nobody_out() 
     assert!(by_pepper().await.contains(&(2, 2)), "{:?}", by_pepper().await);
     nodes.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_of_several_nodes_adds_up_though_the_database_goes_away() {
+    let nodes = Nodes::start(2).await;
+    let organization = nodes.nodes[0].organization().await;
+    let (_, secret) = nodes.nodes[0].key_with(&organization, Environment::Live, |_| {}).await;
+    let clients = nodes.clients(&secret);
+    for round in 0..6 {
+        for client in &clients {
+            assert_eq!(client.get("/v1/whoami").await.unwrap().status, 200);
+        }
+        // What was under way when the connection broke may have been stored or not.
+        let (stored, ()) = tokio::join!(nodes.nodes[0].app.store_what_waits(), async {
+            if round % 2 == 0 {
+                nodes.cables[0].postgres.cut_connections().await;
+            }
+        });
+        let _ = stored;
+    }
+    for node in &nodes.nodes {
+        until("what waited is stored", async || node.app.store_what_waits().await.is_ok()).await;
+    }
+    let tenant = Tenant { organization: organization.id, environment: Environment::Live };
+    let expected = crate::request_log::counted(&nodes.nodes[1], tenant).await;
+    assert_eq!(expected.all().requests, 12);
+    for node in &nodes.nodes {
+        let report = node.app.usage(tenant, None, kallglot_app::usage::Period::Hour).await.unwrap();
+        assert_eq!(report.all, expected);
+    }
+    nodes.finish().await;
+}

@@ -1,8 +1,11 @@
 //! The request log: every request, and why it was refused.
 
 use jiff::SignedDuration;
+use kallglot_app::request_log::RequestFilter;
+use kallglot_app::usage::Period;
 use kallglot_core::permission::{Permission, PermissionSet};
-use kallglot_core::session::Environment;
+use kallglot_core::session::{Environment, Tenant};
+use kallglot_core::usage::Usage;
 use kallglot_testkit::TestServer;
 use kallglot_testkit::client::{Answer, Client};
 use serde_json::{Value, json};
@@ -107,6 +110,69 @@ async fn the_log_is_listed_newest_first_and_filtered() {
     assert_eq!(list("status=500").await.0, Vec::<String>::new());
     for wrong in ["status=x", "code=nonsense", "api_key=1", "before=1", "limit=0"] {
         assert_eq!(client.get(&format!("/v1/requests?{wrong}")).await.unwrap().status, 422, "{wrong}");
+    }
+    server.finish().await;
+}
+
+/// What an organization's requests come to, counted out of the log itself.
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on must fail at once")]
+pub(crate) async fn counted(server: &TestServer, tenant: Tenant) -> Usage {
+    let app = &server.app;
+    let (records, more) = app
+        .request_log
+        .list(app.storage.as_ref(), tenant, &RequestFilter::default(), 100_000, app.clock.now())
+        .await
+        .unwrap();
+    assert!(!more);
+    let mut counted = Usage::default();
+    records.iter().for_each(|record| counted.add(record));
+    counted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_counts_exactly_the_requests_of_the_log() {
+    let server = TestServer::start().await;
+    let organization = server.organization_with(1_000, |made| made.overrides.requests_per_minute_max = Some(60)).await;
+    let mut keys = Vec::new();
+    for environment in [Environment::Live, Environment::Live, Environment::Test] {
+        keys.push(server.key_with(&organization, environment, |_| {}).await);
+    }
+    let busy = keys.iter().enumerate().map(|(number, (_, secret))| {
+        let client = server.client_with(secret);
+        async move {
+            for turn in 0..25 {
+                let path = ["/v1/whoami", "/v1/sessions", "/v1/nothing"][(number + turn) % 3];
+                client.get(path).await.unwrap();
+            }
+        }
+    });
+    let storing = async {
+        for _ in 0..20 {
+            server.app.store_what_waits().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(futures_util::future::join_all(busy), storing);
+    server.app.store_what_waits().await.unwrap();
+
+    let live = Tenant { organization: organization.id, environment: Environment::Live };
+    let test = Tenant { environment: Environment::Test, ..live };
+    for (tenant, requests) in [(live, 50), (test, 25)] {
+        let expected = counted(&server, tenant).await;
+        assert_eq!(expected.all().requests, requests);
+        for period in Period::ALL {
+            let report = server.app.usage(tenant, None, period).await.unwrap();
+            assert_eq!(report.all, expected, "{}", period.as_str());
+            let steps: u64 = report.steps.iter().map(|(_, counts)| counts.requests).sum();
+            assert_eq!(steps, requests);
+        }
+    }
+    let by_key = server.app.usage_by_key(live, Period::Day, 10).await.unwrap();
+    assert_eq!(by_key.iter().map(|(_, totals)| totals.requests).collect::<Vec<_>>(), [25, 25]);
+    for (key, _) in &keys[..2] {
+        let report = server.app.usage(live, Some(*key), Period::Hour).await.unwrap();
+        assert_eq!(report.all.all().requests, 25);
+        assert_eq!(server.app.usage(test, Some(*key), Period::Hour).await.unwrap().all.all().requests, 0);
     }
     server.finish().await;
 }
