@@ -21,6 +21,7 @@ macro_rules! assets {
 
 assets! {
     "icon.svg"
+    "link.js"
     "portal.css"
     "portal.js"
     "refresh.js"

@@ -13,6 +13,8 @@ pub(crate) enum Cookie {
     Session,
     /// What a form shown to who is not signed in is tied to.
     Visit,
+    /// The code of a one-time link, from the form that takes it until it is used.
+    Link,
 }
 
 impl Cookie {
@@ -20,6 +22,8 @@ impl Cookie {
         match (self, secure) {
             (Self::Session, true) => "__Host-kallglot_session",
             (Self::Session, false) => "kallglot_session",
+            (Self::Link, true) => "__Host-kallglot_link",
+            (Self::Link, false) => "kallglot_link",
             (Self::Visit, true) => "__Host-kallglot_visit",
             (Self::Visit, false) => "kallglot_visit",
         }

@@ -1,5 +1,6 @@
 //! The pages: one module for each area, which gives its routes.
 
+mod people;
 mod start;
 mod webhooks;
 
@@ -10,6 +11,7 @@ use crate::route::{Access, Route};
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![Route::get("/assets/{version}/{name}", Access::Anybody, assets::asset)];
     routes.extend(start::routes());
+    routes.extend(people::routes());
     routes.extend(webhooks::routes());
     routes
 }
