@@ -30,6 +30,12 @@ pub const ROTATION_GRACE_S_MAX: u32 = 7 * 24 * 60 * 60;
 /// Most networks in a key's allow-list.
 pub const ALLOWED_NETWORKS_MAX: usize = 100;
 
+/// A network of an allow-list as people write it: `203.0.113.0/24`, or one address. Bits beyond the prefix are cut.
+pub fn network(text: &str) -> Option<IpNet> {
+    let bare = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse::<IpNet>().ok().or_else(bare).map(|network| network.trunc())
+}
+
 /// What the secrets of an environment start with; shown in lists of keys.
 pub const fn prefix(environment: Environment) -> &'static str {
     match environment {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use kallglot_app::keys::{Authority, CreateKey, unused_permissions};
 use kallglot_core::Timestamp;
-use kallglot_core::api_key::{ALLOWED_NETWORKS_MAX, ApiKey, ROTATION_GRACE_S_MAX, Secret, prefix};
+use kallglot_core::api_key::{ALLOWED_NETWORKS_MAX, ApiKey, ROTATION_GRACE_S_MAX, Secret, network, prefix};
 use kallglot_core::edition::Edition;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::ApiKeyId;
@@ -237,16 +237,15 @@ fn read_networks(fields: &mut Fields) -> Result<Vec<IpNet>, Problem> {
     if texts.len() > ALLOWED_NETWORKS_MAX {
         return fields.refuse("allowed_ips", &format!("at most {ALLOWED_NETWORKS_MAX} networks"));
     }
-    let network = |(index, text): (usize, &String)| {
-        let bare = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-        text.parse::<IpNet>().ok().or_else(bare).map(|network| network.trunc()).ok_or_else(|| {
+    let read = |(index, text): (usize, &String)| {
+        network(text).ok_or_else(|| {
             let param = format!("allowed_ips[{index}]");
             let message =
                 format!("`{param}` must be an address or a network such as `203.0.113.0/24` or `2001:db8::/32`.");
             Problem::invalid(param, message)
         })
     };
-    texts.iter().enumerate().map(network).collect()
+    texts.iter().enumerate().map(read).collect()
 }
 
 /// `expires_at`, or `expires_in_seconds` from `now`.

@@ -24,6 +24,8 @@ assets! {
     "link.js"
     "portal.css"
     "portal.js"
+    "quickstart.js"
+    "secret.js"
     "refresh.js"
 }
 

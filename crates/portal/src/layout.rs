@@ -244,6 +244,7 @@ fn navigation(member: &Member, active: Area) -> Markup {
 /// What was just done, after the redirection of a form: `?done=…`, one of a fixed list, so that nobody can make a page say something else.
 const DONE: &[(&str, &str)] = &[
     ("saved", "Saved."),
+    ("once", "This form was sent before. Nothing was done a second time; a secret is shown only once."),
     ("created", "Created."),
     ("deleted", "Deleted."),
     ("revoked", "Revoked. Requests with it are refused from now on."),

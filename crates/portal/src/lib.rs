@@ -11,6 +11,8 @@ mod cookie;
 mod form;
 mod guard;
 mod layout;
+mod list;
+mod once;
 mod pages;
 mod refusal;
 mod route;

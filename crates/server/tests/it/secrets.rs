@@ -261,7 +261,8 @@ async fn no_secret_is_logged_at_trace_level_counted_or_stored_in_clear() {
     secrets.add_all_of(&got);
     let url = format!("ws://{}/v1/sessions/{session}/connect", server.address);
     let past = Timestamp::from_second(1_000_000_000).unwrap();
-    let expired = secrets.add(&stream_token::issue(&signs, Purpose::TakePart, session.parse().unwrap(), Environment::Live, past));
+    let expired =
+        secrets.add(&stream_token::issue(&signs, Purpose::TakePart, session.parse().unwrap(), Environment::Live, past));
     let good = created["stream"]["token"].as_str().unwrap().to_owned();
     let bad = secrets.add(&mistyped(&good));
     for (token, places) in [(&good, 3), (&bad, 0), (&expired, 0), (&keys[0], 0)] {

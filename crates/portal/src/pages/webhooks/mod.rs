@@ -14,14 +14,15 @@ use kallglot_core::delivery::{Webhook, WebhookState};
 use kallglot_core::event::EventType;
 use kallglot_core::id::WebhookId;
 use kallglot_core::person::Act;
-use kallglot_storage::{Cursor, Page as Found, PageRequest};
+use kallglot_storage::PageRequest;
 use maud::{Markup, html};
 
 use crate::PortalState;
-use crate::components::{Tone, badge, empty, pager, table, time_or};
+use crate::components::{Tone, badge, empty, table, time_or};
 use crate::form::Form;
 use crate::guard::Member;
 use crate::layout::{Area, Page, page};
+use crate::list::{cursor, pages};
 use crate::refusal::Refusal;
 use crate::route::{Access, Route};
 
@@ -82,33 +83,6 @@ fn events_of(event_types: &[EventType]) -> String {
         [one] => one.to_string(),
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     }
-}
-
-/// The place in a list that the query names.
-fn cursor<Id: std::str::FromStr>(form: &Form) -> Result<Option<Cursor<Id>>, Refusal> {
-    let id = |text: &str| text.parse().map_err(|_| Refusal::not_found());
-    match (form.given("after"), form.given("before")) {
-        (Some(after), _) => Ok(Some(Cursor::StartingAfter(id(after)?))),
-        (None, Some(before)) => Ok(Some(Cursor::EndingBefore(id(before)?))),
-        (None, None) => Ok(None),
-    }
-}
-
-/// Links to the pages around this one. `here` is the list's address, up to and with `?` or `&`.
-fn pages<T, Id: std::fmt::Display>(
-    found: &Found<T>,
-    request: &PageRequest<Id>,
-    here: &str,
-    id: impl Fn(&T) -> Id,
-) -> Markup {
-    let (newer, older) = match request.cursor {
-        None => (false, found.has_more),
-        Some(Cursor::StartingAfter(_)) => (true, found.has_more),
-        Some(Cursor::EndingBefore(_)) => (found.has_more, true),
-    };
-    let newer = found.items.first().filter(|_| newer).map(|first| format!("{here}before={}", id(first)));
-    let older = found.items.last().filter(|_| older).map(|last| format!("{here}after={}", id(last)));
-    pager(newer.as_deref(), older.as_deref())
 }
 
 async fn list(State(state): State<PortalState>, member: Member, form: Form) -> Result<Page, Refusal> {

@@ -1,0 +1,91 @@
+//! Forms that must not have their effect twice: a second press of the button, a reload of the answer, the way back and forth.
+//!
+//! Such a form holds a number of its own, under which the outcome is kept for a day, as the API keeps answers under idempotency keys. Kept is
+//! what was made, never a secret: who sends the form again is led to what it has made.
+
+use kallglot_app::idempotency::{Repeatable, Replay};
+use kallglot_core::error_code::ErrorCode;
+use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
+use kallglot_core::random;
+use maud::{Markup, html};
+use serde_json::{Map, Value};
+
+use crate::PortalState;
+use crate::form::Form;
+use crate::guard::Member;
+use crate::refusal::Refusal;
+
+/// The field's name.
+const FIELD: &str = "once";
+
+/// The field with a new number, or with the one that `form` had: a form that is shown again is still the same.
+pub(crate) fn field(state: &PortalState, form: Option<&Form>) -> Markup {
+    let number = form.map(|form| form.text(FIELD)).filter(|number| is_number(number)).map(str::to_owned);
+    let number = number.unwrap_or_else(|| {
+        let bytes: [u8; 16] = random::bytes(state.app.random.as_ref());
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    });
+    html! { input type="hidden" name=(FIELD) value=(number); }
+}
+
+fn is_number(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn used() -> Refusal {
+    let message = "This form was sent before with other entries. Open it anew.";
+    Refusal::page(axum::http::StatusCode::CONFLICT, "Sent before", message)
+}
+
+/// A form that is being worked on: nobody else can send it meanwhile.
+pub(crate) struct Once(pub(crate) Repeatable);
+
+impl Once {
+    /// Claims the form's number. `asked` is what the form asks for: the same number with something else is refused.
+    pub(crate) async fn begin(
+        state: &PortalState,
+        member: &Member,
+        form: &Form,
+        asked: String,
+    ) -> Result<Self, Refusal> {
+        let number = form.text(FIELD);
+        if !is_number(number) {
+            return Err(Refusal::bad_request("The form is not complete. Open its page and send it from there."));
+        }
+        let key = format!("portal-{}-{number}", member.known.person.id);
+        let key = IdempotencyKey::parse(&key).map_err(|error| Refusal::internal(error.to_string()))?;
+        let path = member.visitor.here.split('?').next().unwrap_or_default();
+        let body = Map::from_iter([("asked".to_owned(), Value::String(asked))]);
+        let fingerprint = Fingerprint::of("POST", path, &body);
+        let request = member.visitor.arrival.request;
+        match Repeatable::begin(&state.app, member.tenant, key, fingerprint, request).await {
+            Ok(repeatable) => Ok(Self(repeatable)),
+            Err(error) if error.code() == ErrorCode::IdempotencyConflict => Err(Refusal::page(
+                axum::http::StatusCode::CONFLICT,
+                "Just a moment",
+                "This form is being worked on. Wait a moment, then look whether it is done.",
+            )),
+            Err(error) if error.code() == ErrorCode::IdempotencyMismatch => Err(used()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the form has made before, if it was sent before.
+    pub(crate) async fn made_before(&self) -> Result<Option<String>, Refusal> {
+        match self.0.find().await {
+            Ok(replay) => Ok(replay.map(text)),
+            Err(error) if error.code() == ErrorCode::IdempotencyMismatch => Err(used()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps what the form has made.
+    pub(crate) async fn keep(&self, made: &str) -> Result<(), Refusal> {
+        Ok(self.0.keep(200, made.as_bytes()).await?)
+    }
+}
+
+/// What was kept.
+pub(crate) fn text(replay: Replay) -> String {
+    String::from_utf8_lossy(&replay.body).into_owned()
+}
