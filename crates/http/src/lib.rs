@@ -41,6 +41,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::HeaderMap;
+use axum::response::Redirect;
 use axum::routing::{MethodRouter, any, on};
 use kallglot_app::App;
 use kallglot_core::error_code::ErrorCode;
@@ -186,6 +187,9 @@ fn router(state: HttpState) -> Router {
     if let Some(portal) = &state.portal {
         let portal = Around::new(&state, "/portal").layer(Portal(portal.clone()));
         router = router.nest_service("/portal", portal);
+        // Who opens the server's address in a browser wants to see something.
+        let start = axum::routing::get(async || Redirect::to("/portal"));
+        router = router.route("/", start.layer(Around::new(&state, "/")));
     }
     let nothing = any(async || Problem::of(ErrorCode::NotFound));
     router.fallback_service(nothing.layer(Around::new(&state, "none")).with_state(state.clone())).with_state(state)
