@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use kallglot_core::Timestamp;
 use kallglot_core::id::{ApiKeyId, OrganizationId};
 use kallglot_core::session::Tenant;
-use kallglot_core::usage::{Counts, Slice, Totals, Usage};
+use kallglot_core::usage::{Counts, Route, Slice, Totals, Usage};
 use kallglot_storage::{CreditFlow, SESSION_SPANS_MAX, SessionSpan, Span, StorageError};
 
 use crate::App;
@@ -111,7 +111,7 @@ pub struct ConcurrentSessions {
 }
 
 impl App {
-    /// What the tenant's requests come to: of all its keys, or of one.
+    /// What the tenant's requests come to: of all its keys, or of one; of all routes, or of one.
     ///
     /// # Errors
     /// Storage's.
@@ -119,6 +119,7 @@ impl App {
         &self,
         tenant: Tenant,
         key: Option<ApiKeyId>,
+        route: Option<&Route>,
         period: Period,
     ) -> Result<UsageReport, StorageError> {
         let now = self.clock.now();
@@ -126,9 +127,10 @@ impl App {
         let mut steps: Vec<(Timestamp, Counts)> =
             period.beginnings(now).into_iter().map(|at| (at, Counts::default())).collect();
         let mut all = Usage::default();
-        for (at, usage) in &slices {
-            all.merge(usage);
-            if let Ok(place) = steps.binary_search_by_key(&period.step_of(*at), |(at, _)| *at) {
+        for (at, mut usage) in slices {
+            usage.routes.retain(|here, _| route.is_none_or(|wanted| here == wanted));
+            all.merge(&usage);
+            if let Ok(place) = steps.binary_search_by_key(&period.step_of(at), |(at, _)| *at) {
                 steps[place].1.merge(&usage.all());
             }
         }

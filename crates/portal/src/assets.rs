@@ -20,6 +20,7 @@ macro_rules! assets {
 }
 
 assets! {
+    "chart.js"
     "icon.svg"
     "link.js"
     "portal.css"

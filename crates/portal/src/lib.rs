@@ -6,6 +6,7 @@
 //! shows once.
 
 mod assets;
+mod chart;
 mod components;
 mod cookie;
 mod form;

@@ -498,7 +498,7 @@ async fn usage_of_several_nodes_adds_up_though_the_database_goes_away() {
     let expected = crate::request_log::counted(&nodes.nodes[1], tenant).await;
     assert_eq!(expected.all().requests, 12);
     for node in &nodes.nodes {
-        let report = node.app.usage(tenant, None, kallglot_app::usage::Period::Hour).await.unwrap();
+        let report = node.app.usage(tenant, None, None, kallglot_app::usage::Period::Hour).await.unwrap();
         assert_eq!(report.all, expected);
     }
     nodes.finish().await;
