@@ -210,6 +210,7 @@ pub(crate) mod tests {
         Org(crate::org::OrgArgs),
         Key(crate::key::KeyArgs),
         Pepper(crate::pepper::PepperArgs),
+        Portal(crate::portal::PortalArgs),
         Request(crate::request::RequestArgs),
     }
 
@@ -218,7 +219,7 @@ pub(crate) mod tests {
         pub(crate) storage: SqliteStorage,
         pub(crate) peppers: Peppers,
         pub(crate) clock: FakeClock,
-        random: FakeRandom,
+        pub(crate) random: FakeRandom,
         pub(crate) folder: tempfile::TempDir,
     }
 
@@ -245,6 +246,9 @@ pub(crate) mod tests {
                 CommandLine::Org(args) => crate::org::run(args, &mut context).await,
                 CommandLine::Key(args) => crate::key::run(args, &mut context).await,
                 CommandLine::Pepper(args) => crate::pepper::run(args, self.folder.path(), &mut context).await,
+                CommandLine::Portal(args) => {
+                    crate::portal::run(args, "http://localhost:8080/portal", &mut context).await
+                }
                 CommandLine::Request(args) => crate::request::run(args, &mut context).await,
             };
             done.map_err(|error| error.to_string())?;

@@ -217,6 +217,14 @@ fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpN
 }
 
 impl Config {
+    /// Where clients reach a server that listens at `address`, without a slash at the end.
+    pub(crate) fn public_url(&self, address: SocketAddr) -> String {
+        match self.public_url.trim_end_matches('/') {
+            "" => format!("http://{address}"),
+            url => url.to_owned(),
+        }
+    }
+
     /// Reads the settings. `variables` are the process's environment.
     pub(crate) fn load(
         file: Option<&Path>,

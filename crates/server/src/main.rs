@@ -13,6 +13,7 @@ mod migrate;
 mod org;
 mod pepper;
 mod platform;
+mod portal;
 mod request;
 mod serve;
 mod smtp;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use kallglot_app::people::portal_url;
 use kallglot_engine_classic::WorkerKind;
 
 use crate::command::Context;
@@ -81,6 +83,8 @@ enum Command {
     Key(key::KeyArgs),
     /// Why a request was refused
     Request(request::RequestArgs),
+    /// Accounts of the Developer Portal: links to the first one and to new passwords
+    Portal(portal::PortalArgs),
     /// The secret in the hash of every API key
     Pepper(pepper::PepperArgs),
     /// Bring the shared database's schema up to date
@@ -215,6 +219,7 @@ async fn on_database(command: Command, common: &Common, config: &Config) -> Resu
         Command::Org(args) => org::run(args, &mut context).await,
         Command::Key(args) => key::run(args, &mut context).await,
         Command::Request(args) => request::run(args, &mut context).await,
+        Command::Portal(args) => portal::run(args, &portal_url(&config.public_url(config.listen)), &mut context).await,
         Command::Pepper(args) => pepper::run(args, &secrets_dir, &mut context).await,
         _ => Ok(()),
     };

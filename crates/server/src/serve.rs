@@ -12,13 +12,15 @@ use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::mail::{Mailer, Mails};
 use kallglot_app::node::ThisNode;
+use kallglot_app::people::{SETUP_VALID, setup_link};
 use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
 use kallglot_core::api_key::Peppers;
+use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock as _;
-use kallglot_core::id::NodeId;
+use kallglot_core::id::{AuditId, NodeId};
 use kallglot_core::stream_token::StreamTokenSecret;
 use kallglot_engine::EngineError;
 use kallglot_http::{EdgeConfig, HttpState, Metrics, ServeConfig, Shared, StreamConfig};
@@ -211,11 +213,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         .await
         .map_err(|source| StartError::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
-    let public_url = if config.public_url.is_empty() {
-        format!("http://{address}")
-    } else {
-        config.public_url.trim_end_matches('/').to_owned()
-    };
+    let public_url = config.public_url(address);
 
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
@@ -339,6 +337,7 @@ async fn watch_peppers(app: Arc<App>, secrets_dir: PathBuf, mut seen: Option<Sys
 pub(crate) async fn run(config: &Config, data_dir: &Path) -> Result<(), StartError> {
     let running = start(config, data_dir).await?;
     tracing::info!(address = %running.address, data_dir = %data_dir.display(), "kallglot listens");
+    tell_first_link(&running.app).await?;
     wait_for_signal().await;
     if config.drain_s > 0 {
         tracing::info!(
@@ -355,6 +354,25 @@ pub(crate) async fn run(config: &Config, data_dir: &Path) -> Result<(), StartErr
     tracing::info!("stopping: streams are told, what is being said becomes text");
     running.shutdown().await?;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// As long as nobody has an account at the portal, each start prints a link to the first one. To the console and not to the log: it is a secret.
+async fn tell_first_link(app: &App) -> Result<(), StartError> {
+    use std::io::Write as _;
+
+    let at = app.clock.now();
+    let id = AuditId::new(at, app.random.as_ref());
+    let change = Change { id, who: Who::Server, address: None, request: None, at };
+    let link = setup_link(app.storage.as_ref(), &app.portal_url(), app.random.as_ref(), &change).await?;
+    if let Some(link) = link {
+        let hours = SETUP_VALID.as_hours();
+        let text = format!(
+            "\nNobody has an account at the Developer Portal yet. This link makes the first one. It works once, for {hours} hours:\n\n  {link}\n\n"
+        );
+        // Nobody reads it: nothing to be done about that.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
     Ok(())
 }
 

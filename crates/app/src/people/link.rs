@@ -4,10 +4,11 @@
 
 use jiff::SignedDuration;
 use kallglot_core::audit::{Change, Who};
-use kallglot_core::id::{AuditId, OrganizationId, PersonId, PortalLinkId};
+use kallglot_core::id::{OrganizationId, PersonId, PortalLinkId};
 use kallglot_core::organization::valid_name;
 use kallglot_core::person::{Invitation, Person, PortalLink, Role, email_address};
-use kallglot_storage::{Invite, Invited, PasswordHash, Shown, StorageError, UseLink};
+use kallglot_core::random::RandomSource;
+use kallglot_storage::{Invite, Invited, PasswordHash, Shown, Storage, StorageError, UseLink};
 
 use super::organization::{FIRST_CREDITS, new_organization};
 use super::password::Busy;
@@ -101,33 +102,67 @@ fn name(name: &str) -> Result<String, LinkError> {
     }
 }
 
+/// The address of the page on which this code is used.
+fn link_with(portal_url: &str, code: &Code) -> String {
+    format!("{portal_url}/link#{}", code.expose())
+}
+
+/// A new link to the first account; none when there is somebody already. `portal_url` as [`portal_url`](super::portal_url) gives it.
+///
+/// # Errors
+/// Storage's.
+pub async fn setup_link(
+    storage: &dyn Storage,
+    portal_url: &str,
+    random: &dyn RandomSource,
+    change: &Change,
+) -> Result<Option<String>, StorageError> {
+    if storage.has_people().await? {
+        return Ok(None);
+    }
+    let code = Code::new(random);
+    let id = PortalLinkId::new(change.at, random);
+    let link = PortalLink::Setup { id, created_at: change.at, expires_at: after(change.at, SETUP_VALID) };
+    storage.create_link(&link, &code.hash(), change).await?;
+    Ok(Some(link_with(portal_url, &code)))
+}
+
+/// A new link to a new password of the person of this address; none when there is nobody.
+///
+/// # Errors
+/// Storage's.
+pub async fn password_reset_link(
+    storage: &dyn Storage,
+    email: &str,
+    portal_url: &str,
+    random: &dyn RandomSource,
+    change: &Change,
+) -> Result<Option<String>, StorageError> {
+    let Some(email) = email_address(email) else { return Ok(None) };
+    let Some((person, _)) = storage.person_of_email(&email).await? else { return Ok(None) };
+    Ok(Some(reset_link_of(storage, &person, portal_url, random, change).await?))
+}
+
+async fn reset_link_of(
+    storage: &dyn Storage,
+    person: &Person,
+    portal_url: &str,
+    random: &dyn RandomSource,
+    change: &Change,
+) -> Result<String, StorageError> {
+    let code = Code::new(random);
+    let link = PortalLink::PasswordReset {
+        id: PortalLinkId::new(change.at, random),
+        person: person.id,
+        email: person.email.clone(),
+        created_at: change.at,
+        expires_at: after(change.at, PASSWORD_RESET_VALID),
+    };
+    storage.create_link(&link, &code.hash(), change).await?;
+    Ok(link_with(portal_url, &code))
+}
+
 impl App {
-    /// The address of the page on which this code is used.
-    pub fn portal_link(&self, code: &Code) -> String {
-        format!("{}/link#{}", self.portal_url(), code.expose())
-    }
-
-    /// A change that nobody has asked for at a browser: the server's own, or the command line's.
-    fn own_change(&self, who: Who) -> Change {
-        let at = self.clock.now();
-        Change { id: AuditId::new(at, self.random.as_ref()), who, address: None, request: None, at }
-    }
-
-    /// A new link to the first account; none when there is somebody already.
-    ///
-    /// # Errors
-    /// Storage's.
-    pub async fn setup_link(&self) -> Result<Option<String>, Error> {
-        if self.storage.has_people().await? {
-            return Ok(None);
-        }
-        let (code, change) = (Code::new(self.random.as_ref()), self.own_change(Who::Operator));
-        let id = PortalLinkId::new(change.at, self.random.as_ref());
-        let link = PortalLink::Setup { id, created_at: change.at, expires_at: after(change.at, SETUP_VALID) };
-        self.storage.create_link(&link, &code.hash(), &change).await?;
-        Ok(Some(self.portal_link(&code)))
-    }
-
     /// What the link of this code is for; none when it can't be used.
     ///
     /// # Errors
@@ -254,7 +289,7 @@ impl App {
             Invite::Made => {}
             refused => return Ok(Err(refused)),
         }
-        let link = self.portal_link(&code);
+        let link = link_with(&self.portal_url(), &code);
         let subject = format!("{} invites you to {}", who.person.name, invitation.organization_name);
         let text = format!(
             "{} ({}) invites you to {} on Kallglot, as {}.\n\nOpen this link to accept. It works once, until {}:\n\n{link}\n\n\
@@ -269,29 +304,6 @@ impl App {
             Ok(()) => Sent::Mailed,
             Err(_) => Sent::Show(link),
         }))
-    }
-
-    /// A link to a new password of the person of this address, for whoever runs the server; none when there is nobody.
-    ///
-    /// # Errors
-    /// Storage's.
-    pub async fn password_reset_link(&self, email: &str) -> Result<Option<String>, Error> {
-        let Some(email) = email_address(email) else { return Ok(None) };
-        let Some((person, _)) = self.storage.person_of_email(&email).await? else { return Ok(None) };
-        Ok(Some(self.reset_link_of(&person, &self.own_change(Who::Operator)).await?))
-    }
-
-    async fn reset_link_of(&self, person: &Person, change: &Change) -> Result<String, StorageError> {
-        let code = Code::new(self.random.as_ref());
-        let link = PortalLink::PasswordReset {
-            id: PortalLinkId::new(change.at, self.random.as_ref()),
-            person: person.id,
-            email: person.email.clone(),
-            created_at: change.at,
-            expires_at: after(change.at, PASSWORD_RESET_VALID),
-        };
-        self.storage.create_link(&link, &code.hash(), change).await?;
-        Ok(self.portal_link(&code))
     }
 
     /// Mails a link to a new password to this address, if there is an account of it; whether there is, the caller can't tell. Done in the
@@ -321,7 +333,8 @@ impl App {
         if self.storage.count_attempt(&account, change).await? != kallglot_storage::Attempt::Allowed {
             return Ok(());
         }
-        let link = self.reset_link_of(&person, change).await?;
+        let link =
+            reset_link_of(self.storage.as_ref(), &person, &self.portal_url(), self.random.as_ref(), change).await?;
         let text = format!(
             "Somebody, hopefully you, has asked for a new password for {} on Kallglot.\n\nOpen this link to set one. It works once, \
              for an hour:\n\n{link}\n\nIf it was not you, do nothing: your password stays as it is.\n",

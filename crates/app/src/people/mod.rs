@@ -25,7 +25,9 @@ use kallglot_core::random::{self, RandomSource};
 use kallglot_storage::{CodeHash, FoundSession};
 use sha2::{Digest as _, Sha256};
 
-pub use link::{Account, INVITATION_VALID, LinkError, PASSWORD_RESET_VALID, SETUP_VALID, Sent};
+pub use link::{
+    Account, INVITATION_VALID, LinkError, PASSWORD_RESET_VALID, SETUP_VALID, Sent, password_reset_link, setup_link,
+};
 pub use organization::{FIRST_CREDITS, new_organization};
 pub use password::{Passwords, WeakPassword, judge_password};
 pub use sign_in::{PENDING_VALID, PendingSignIn, SignInError, SignInStep};
@@ -137,6 +139,19 @@ fn after(now: Timestamp, time: SignedDuration) -> Timestamp {
     now.checked_add(time).unwrap_or(Timestamp::MAX)
 }
 
+/// Where people reach the portal of the server at `public_url`, without a slash at the end. A browser allows passkeys for names only, so this
+/// machine's own address is said by its name.
+pub fn portal_url(public_url: &str) -> String {
+    for own in ["http://127.0.0.1", "http://[::1]", "http://0.0.0.0", "http://[::]"] {
+        if let Some(rest) = public_url.strip_prefix(own)
+            && (rest.is_empty() || rest.starts_with(':'))
+        {
+            return format!("http://localhost{rest}/portal");
+        }
+    }
+    format!("{public_url}/portal")
+}
+
 impl App {
     /// Who is signed in with this cookie; none when nobody is, or when a second factor is still to be shown.
     ///
@@ -162,17 +177,31 @@ impl App {
         self.change(Who::Person(person), visit.address, visit.request)
     }
 
-    /// Where people reach the portal, without a slash at the end. A browser allows passkeys for names only, so this machine's own address is
-    /// said by its name.
+    /// Where people reach the portal: see [`portal_url`].
     pub fn portal_url(&self) -> String {
-        let url = &self.config.public_url;
-        for own in ["http://127.0.0.1", "http://[::1]"] {
-            if let Some(rest) = url.strip_prefix(own)
-                && (rest.is_empty() || rest.starts_with([':', '/']))
-            {
-                return format!("http://localhost{rest}/portal");
-            }
+        portal_url(&self.config.public_url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_said_by_its_name() {
+        assert_eq!(portal_url("http://127.0.0.1:8080"), "http://localhost:8080/portal");
+        assert_eq!(portal_url("http://[::1]:8080"), "http://localhost:8080/portal");
+        assert_eq!(portal_url("http://0.0.0.0:8080"), "http://localhost:8080/portal");
+        assert_eq!(portal_url("https://api.example.com"), "https://api.example.com/portal");
+        assert_eq!(portal_url("http://127.0.0.10:80"), "http://127.0.0.10:80/portal");
+    }
+
+    #[test]
+    fn a_code_is_what_was_pasted_without_what_is_around_it() {
+        let text = "a".repeat(CODE_CHARS);
+        assert_eq!(Code::parse(&format!(" {text}\n")).map(|code| code.0), Some(text.clone()));
+        for other in ["", "abc", &"a".repeat(44), &format!("{}é", "a".repeat(41)), &format!("{}#", "a".repeat(42))] {
+            assert_eq!(Code::parse(other), None, "{other}");
         }
-        format!("{url}/portal")
     }
 }
