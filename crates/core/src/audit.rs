@@ -96,6 +96,22 @@ named! {
         PasswordChanged = "person.password_changed",
         /// A member has set a password by a link, without the one before it.
         PasswordReset = "person.password_reset",
+        /// A member has a new passkey.
+        PasskeyAdded = "person.passkey_added",
+        /// A member has removed a passkey.
+        PasskeyRemoved = "person.passkey_removed",
+        /// A member's password no longer lets in alone: a code of an authenticator app must be shown too.
+        TotpEnabled = "person.totp_enabled",
+        /// A member's password lets in alone again.
+        TotpDisabled = "person.totp_disabled",
+        /// A member has new recovery codes.
+        RecoveryCodesReplaced = "person.recovery_codes_replaced",
+        /// A recovery code stood in for a member's authenticator app.
+        RecoveryCodeUsed = "person.recovery_code_used",
+        /// An account of the single sign-on provider lets a member in.
+        IdentityLinked = "person.identity_linked",
+        /// It does so no more.
+        IdentityUnlinked = "person.identity_unlinked",
     }
 }
 

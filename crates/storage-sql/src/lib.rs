@@ -16,6 +16,7 @@ pub mod audit;
 pub mod credit;
 pub mod delivery;
 pub mod event;
+pub mod factors;
 pub mod gate;
 pub mod idempotency;
 pub mod key;

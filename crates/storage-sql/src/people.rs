@@ -43,7 +43,7 @@ fn password(row: &dyn Row) -> Result<Option<PasswordHash>> {
 }
 
 /// Lets nobody else change this person, or open or end their sessions, until the transaction's end.
-async fn lock<S: Sql>(db: &S, id: &str) -> Result<()> {
+pub(crate) async fn lock<S: Sql>(db: &S, id: &str) -> Result<()> {
     db.lock("SELECT 1 FROM people WHERE id = ?1", params![id]).await
 }
 
@@ -77,7 +77,7 @@ pub async fn all<S: Sql>(db: &S, request: &PageRequest<PersonId>) -> Result<Page
 }
 
 /// Stores a person; false when there is one of this address.
-async fn insert<S: Sql>(db: &S, new: &Person, password: Option<&PasswordHash>) -> Result<bool> {
+pub(crate) async fn insert<S: Sql>(db: &S, new: &Person, password: Option<&PasswordHash>) -> Result<bool> {
     let sql = "INSERT INTO people (id, email, name, is_operator, password_hash, password_changed_at_us, created_at_us) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (email) DO NOTHING";
     let inserted = db

@@ -1,6 +1,7 @@
 //! The repository traits, made of this crate's functions.
 
 mod analysis;
+mod factors;
 mod people;
 mod recording;
 mod usage;
@@ -608,6 +609,7 @@ macro_rules! repositories {
         };
         $crate::analysis_repository!($storage);
         $crate::people_repository!($storage);
+        $crate::factor_repository!($storage);
         $crate::recording_repository!($storage);
         $crate::usage_repository!($storage);
         $crate::webhook_repository!($storage);

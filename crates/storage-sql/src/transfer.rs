@@ -39,7 +39,7 @@ impl Table {
 }
 
 /// Every table that is carried over. What a row refers to comes before it.
-pub static TABLES: [Table; 31] = [
+pub static TABLES: [Table; 36] = [
     Table::new(
         "organizations",
         1,
@@ -409,6 +409,26 @@ pub static TABLES: [Table; 31] = [
         ],
     ),
     Table::new("sign_in_attempts", 1, &["account", "attempts", "last_at_us", "locked_until_us"]),
+    Table::new(
+        "passkeys",
+        1,
+        &[
+            "id",
+            "person_id",
+            "name",
+            "credential",
+            "public_key",
+            "sign_count",
+            "backup_eligible",
+            "backed_up",
+            "created_at_us",
+            "last_used_at_us",
+        ],
+    ),
+    Table::new("totp", 1, &["person_id", "sealed_secret", "last_step", "created_at_us"]),
+    Table::new("recovery_codes", 2, &["person_id", "hash"]),
+    Table::new("oidc_identities", 2, &["issuer", "subject", "person_id", "email", "created_at_us", "last_used_at_us"]),
+    Table::new("spent_challenges", 1, &["hash", "expires_at_us"]),
     Table::new("marks", 1, &["name", "mark"]),
 ];
 

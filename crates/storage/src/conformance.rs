@@ -14,6 +14,7 @@ mod credits;
 mod deliveries;
 mod events;
 pub mod example;
+mod factors;
 mod gate;
 mod idempotency;
 mod keys;
@@ -34,6 +35,7 @@ pub async fn fill_after_calls(storage: &impl crate::Storage) {
     recordings::fill(storage).await;
     webhooks::fill(storage).await;
     people::fill(storage).await;
+    factors::fill(storage).await;
 }
 
 use futures_util::FutureExt as _;
@@ -42,6 +44,7 @@ pub use analysis::*;
 pub use credits::*;
 pub use deliveries::*;
 pub use events::*;
+pub use factors::*;
 pub use gate::*;
 pub use idempotency::*;
 pub use keys::*;
@@ -234,6 +237,16 @@ macro_rules! conformance_cases {
             signing_in_forgets_attempts,
             what_concerns_a_person_is_told_to_each_organization,
             sessions_links_and_attempts_are_forgotten_in_their_time,
+            a_passkey_is_kept_as_it_was_made_and_used,
+            a_challenge_is_spent_once,
+            a_passkey_whose_count_does_not_grow_is_a_copy,
+            a_person_has_a_bounded_number_of_passkeys,
+            a_persons_passkeys_are_nobody_elses,
+            a_code_of_an_app_is_used_once,
+            a_recovery_code_is_used_once,
+            an_account_at_the_provider_lets_one_person_in,
+            who_was_invited_joins_with_their_account_at_the_provider,
+            who_was_not_invited_joins_where_the_settings_say,
         }
     };
 }

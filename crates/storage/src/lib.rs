@@ -14,6 +14,7 @@ pub mod changes;
 pub mod conformance;
 pub mod error;
 pub mod event;
+pub mod factors;
 pub mod json;
 pub mod page;
 pub mod people;
@@ -25,6 +26,7 @@ pub mod webhook;
 pub use analysis::{AnalysisRepository, Claim, NewAnalysis, StoreProfile};
 pub use error::StorageError;
 pub use event::{EventFilter, EventMark, EventRepository};
+pub use factors::{AddPasskey, FactorRepository, LinkIdentity, OidcIdentity, Passkey, SignUp, Spent, Totp, UsePasskey};
 pub use page::{Cursor, Page, PageRequest};
 pub use people::{
     Attempt, ChangeMember, CodeHash, FoundSession, Invite, Invited, PasswordHash, PeopleRepository, Shown, UseLink,

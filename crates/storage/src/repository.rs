@@ -686,6 +686,7 @@ pub trait Storage:
     + crate::RecordingRepository
     + crate::PeopleRepository
     + UsageRepository
+    + crate::FactorRepository
     + 'static
 {
     /// A number that is different from the last answer when another process has changed the database in between (the command

@@ -19,7 +19,7 @@ pub(super) fn by_name(memberships: &mut [Membership]) {
     memberships.sort_by_cached_key(|one| (one.organization_name.to_lowercase(), one.organization));
 }
 
-pub(super) async fn insert<S: Sql>(
+pub(crate) async fn insert<S: Sql>(
     db: &S,
     person: PersonId,
     organization: OrganizationId,
@@ -35,7 +35,7 @@ pub(super) async fn set_role<S: Sql>(db: &S, person: PersonId, organization: Org
     db.execute(sql, params![person.to_string(), organization.to_string(), role.as_str()]).await
 }
 
-pub(super) async fn role_of<S: Sql>(db: &S, organization: OrganizationId, person: PersonId) -> Result<Option<Role>> {
+pub(crate) async fn role_of<S: Sql>(db: &S, organization: OrganizationId, person: PersonId) -> Result<Option<Role>> {
     let sql = "SELECT person_id, role FROM memberships WHERE person_id = ?1 AND organization_id = ?2";
     db.first(sql, params![person.to_string(), organization.to_string()], |row| {
         Columns::of(row, "memberships", "person_id")?.named("role", Role::parse)
@@ -50,7 +50,7 @@ async fn count_where<S: Sql>(db: &S, filter: &str, id: &str) -> Result<i64> {
 }
 
 /// How many members an organization has.
-pub(super) async fn count<S: Sql>(db: &S, organization: OrganizationId) -> Result<i64> {
+pub(crate) async fn count<S: Sql>(db: &S, organization: OrganizationId) -> Result<i64> {
     count_where(db, "organization_id = ?1", &organization.to_string()).await
 }
 
