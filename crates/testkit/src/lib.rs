@@ -16,6 +16,7 @@ pub mod backing;
 mod call;
 mod fakes;
 mod mail;
+mod portal;
 mod receiver;
 mod server;
 
@@ -24,6 +25,7 @@ pub use fakes::{FakeClock, FakeRandom};
 pub use kallglot_client as client;
 pub use kallglot_engine::scripted::{Faults, Script};
 pub use mail::{FakeMailServer, FakeMailer};
+pub use portal::{Sight, Team, Visitor, encoded};
 pub use receiver::{Behaviour, FakeReceiver, Received};
 pub use server::{Organization, ServerBuilder, TestServer};
 

@@ -318,17 +318,12 @@ impl TestServer {
         self.organization_with(1000, |_| {}).await
     }
 
-    /// A new organization as described, on the plan Pro unless changed.
-    pub async fn organization_with(
-        &self,
-        credits: u32,
-        change: impl FnOnce(&mut kallglot_core::organization::Organization),
-    ) -> Organization {
+    /// An organization on the plan Pro that is not stored yet.
+    pub(crate) fn new_organization(&self, name: &str) -> kallglot_core::organization::Organization {
         let now = self.clock.now();
-        let id = OrganizationId::new(now, self.app.random.as_ref());
-        let mut organization = kallglot_core::organization::Organization {
-            id,
-            name: "Example".into(),
+        kallglot_core::organization::Organization {
+            id: OrganizationId::new(now, self.app.random.as_ref()),
+            name: name.into(),
             plan: Plan::Pro,
             overrides: LimitOverrides::default(),
             active: true,
@@ -340,7 +335,17 @@ impl TestServer {
             recording: false,
             recordings_kept_days: KEPT_DAYS,
             created_at: now,
-        };
+        }
+    }
+
+    /// A new organization as described, on the plan Pro unless changed.
+    pub async fn organization_with(
+        &self,
+        credits: u32,
+        change: impl FnOnce(&mut kallglot_core::organization::Organization),
+    ) -> Organization {
+        let mut organization = self.new_organization("Example");
+        let id = organization.id;
         change(&mut organization);
         self.app.storage.create_organization(&organization, credits, &self.change()).await.expect("an organization");
         Organization { id }

@@ -1,0 +1,4 @@
+//! The portal over HTTP, as browsers ask for it, without a browser.
+
+mod walk;
+mod webhooks;
