@@ -1,6 +1,5 @@
 //! Webhook endpoints at the portal.
 
-use kallglot_core::clock::Clock as _;
 use kallglot_core::person::Role;
 use kallglot_testkit::{Behaviour, FakeReceiver, Team, TestServer, Visitor, soon};
 
