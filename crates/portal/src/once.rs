@@ -5,14 +5,16 @@
 
 use kallglot_app::idempotency::{Repeatable, Replay};
 use kallglot_core::error_code::ErrorCode;
+use kallglot_core::id::{OrganizationId, PersonId};
 use kallglot_core::idempotency::{Fingerprint, IdempotencyKey};
 use kallglot_core::random;
+use kallglot_core::session::{Environment, Tenant};
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use crate::PortalState;
 use crate::form::Form;
-use crate::guard::Member;
+use crate::guard::{Member, SignedIn, Visitor};
 use crate::refusal::Refusal;
 
 /// The field's name.
@@ -48,17 +50,40 @@ impl Once {
         form: &Form,
         asked: String,
     ) -> Result<Self, Refusal> {
+        Self::claim(state, &member.visitor, member.known.person.id, member.tenant, form, asked).await
+    }
+
+    /// As [`Self::begin`], for what an operator does to an organization.
+    pub(crate) async fn begin_for_operator(
+        state: &PortalState,
+        who: &SignedIn,
+        organization: OrganizationId,
+        form: &Form,
+        asked: String,
+    ) -> Result<Self, Refusal> {
+        let tenant = Tenant { organization, environment: Environment::Live };
+        Self::claim(state, &who.visitor, who.known.person.id, tenant, form, asked).await
+    }
+
+    async fn claim(
+        state: &PortalState,
+        visitor: &Visitor,
+        person: PersonId,
+        tenant: Tenant,
+        form: &Form,
+        asked: String,
+    ) -> Result<Self, Refusal> {
         let number = form.text(FIELD);
         if !is_number(number) {
             return Err(Refusal::bad_request("The form is not complete. Open its page and send it from there."));
         }
-        let key = format!("portal-{}-{number}", member.known.person.id);
+        let key = format!("portal-{person}-{number}");
         let key = IdempotencyKey::parse(&key).map_err(|error| Refusal::internal(error.to_string()))?;
-        let path = member.visitor.here.split('?').next().unwrap_or_default();
+        let path = visitor.here.split('?').next().unwrap_or_default();
         let body = Map::from_iter([("asked".to_owned(), Value::String(asked))]);
         let fingerprint = Fingerprint::of("POST", path, &body);
-        let request = member.visitor.arrival.request;
-        match Repeatable::begin(&state.app, member.tenant, key, fingerprint, request).await {
+        let request = visitor.arrival.request;
+        match Repeatable::begin(&state.app, tenant, key, fingerprint, request).await {
             Ok(repeatable) => Ok(Self(repeatable)),
             Err(error) if error.code() == ErrorCode::IdempotencyConflict => Err(Refusal::page(
                 axum::http::StatusCode::CONFLICT,

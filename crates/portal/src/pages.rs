@@ -1,8 +1,13 @@
 //! The pages: one module for each area, which gives its routes.
 
+mod audit;
+mod credits;
 mod keys;
+mod operator;
+mod overview;
 mod people;
 mod quickstart;
+mod settings;
 mod start;
 mod webhooks;
 
@@ -12,8 +17,13 @@ use crate::route::{Access, Route};
 /// Every route of the portal.
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![Route::get("/assets/{version}/{name}", Access::Anybody, assets::asset)];
+    routes.extend(audit::routes());
+    routes.extend(credits::routes());
     routes.extend(keys::routes());
+    routes.extend(operator::routes());
+    routes.extend(overview::routes());
     routes.extend(quickstart::routes());
+    routes.extend(settings::routes());
     routes.extend(start::routes());
     routes.extend(people::routes());
     routes.extend(webhooks::routes());

@@ -28,7 +28,7 @@ use crate::refusal::Refusal;
 use crate::route::{Access, Route};
 
 /// What turns the steps green while the page is open.
-const SCRIPT: &str = "quickstart.js";
+pub(super) const SCRIPT: &str = "quickstart.js";
 /// Two seconds of speech ("Good morning. How are you?"), mu-law at 8 kHz, made with a speech synthesizer.
 static SPEECH: &[u8] = include_bytes!("../../assets/speech.ulaw");
 /// What the key that the page makes is called and may do: as much as the snippets need.

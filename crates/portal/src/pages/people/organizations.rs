@@ -78,7 +78,8 @@ async fn list(State(state): State<PortalState>, who: SignedIn, sent: Form) -> Re
             @let member = who.known.role(one.id).is_some();
             tr {
                 th scope="row" {
-                    @if member { a href={ "/portal/" (one.id) "/" (Environment::Test) } { (one.name) } } @else { (one.name) }
+                    a href={ "/portal/organizations/" (one.id) } { (one.name) }
+                    @if member { " " a href={ "/portal/" (one.id) "/" (Environment::Test) } { "(open)" } }
                 }
                 td { (one.plan) }
                 td { @if one.active { (badge(Tone::Good, "Active")) } @else { (badge(Tone::Bad, "Inactive")) } }
