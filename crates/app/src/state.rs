@@ -25,7 +25,7 @@ use crate::gate::cache::KeyCache;
 use crate::live::{Hub, Spool};
 use crate::mail::Mails;
 use crate::node::ThisNode;
-use crate::people::Passwords;
+use crate::people::{Factors, Passwords};
 use crate::recordings::Recordings;
 use crate::request_log::RequestLog;
 use crate::seal::Seal;
@@ -96,6 +96,8 @@ pub struct App {
     pub analyses: Analyses,
     /// Mails to people.
     pub mails: Mails,
+    /// What people sign in with beside passwords.
+    pub factors: Factors,
     pub(crate) passwords: Passwords,
     pub(crate) suspects: Suspects,
     pub(crate) credit_news: CreditNews,
@@ -139,6 +141,8 @@ pub struct Parts {
     pub analyses: Analyses,
     /// See [`App::mails`].
     pub mails: Mails,
+    /// See [`App::factors`].
+    pub factors: Factors,
 }
 
 /// How long a new pepper may take to reach all nodes: files of a Kubernetes Secret take up to two minutes.
@@ -197,6 +201,7 @@ impl App {
             webhooks,
             analyses,
             mails,
+            factors,
         } = parts;
         Self {
             keys: KeyCache::new(config.keys_cached_max),
@@ -220,6 +225,7 @@ impl App {
             feed: Arc::default(),
             analyses,
             mails,
+            factors,
             passwords: Passwords::default(),
             suspects: Suspects::default(),
             credit_news: CreditNews::default(),

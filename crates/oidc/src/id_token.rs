@@ -49,6 +49,8 @@ pub(crate) struct Claims {
     #[serde(default)]
     nbf: Option<f64>,
     #[serde(default)]
+    auth_time: Option<f64>,
+    #[serde(default)]
     nonce: Option<String>,
     #[serde(default)]
     pub(crate) email: Option<String>,
@@ -83,6 +85,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) client_id: &'a str,
     pub(crate) nonce: &'a str,
+    /// Whether the person was to sign in once more, which must just have been then.
+    pub(crate) again: bool,
     pub(crate) now: Timestamp,
 }
 
@@ -155,6 +159,9 @@ impl<'a> Unverified<'a> {
         }
         if issued_at + AGE_MAX < now {
             return wrong("it is too old");
+        }
+        if expected.again && claims.auth_time.and_then(second).is_none_or(|signed_in| signed_in + AGE_MAX < now) {
+            return wrong("the provider did not ask the person to sign in once more");
         }
         let nonce = claims.nonce.as_deref().unwrap_or_default();
         if !bool::from(nonce.as_bytes().ct_eq(expected.nonce.as_bytes())) {

@@ -138,7 +138,7 @@ impl Provider {
         &self.config.issuer
     }
 
-    /// Where to send a browser that is to come back to `redirect_uri`.
+    /// Where to send a browser that is to come back to `redirect_uri`. `again`: who is signed in at the provider is to sign in there once more.
     ///
     /// # Errors
     /// [`SignInError::Provider`].
@@ -146,6 +146,7 @@ impl Provider {
         &self,
         redirect_uri: &str,
         secrets: &RequestSecrets,
+        again: bool,
         now: Timestamp,
     ) -> Result<String, SignInError> {
         let configuration = self.configuration(now).await?;
@@ -165,10 +166,13 @@ impl Provider {
             .append_pair("nonce", &secrets.nonce)
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
+        if again {
+            url.query_pairs_mut().append_pair("prompt", "login").append_pair("max_age", "0");
+        }
         Ok(url.into())
     }
 
-    /// Who has come back with this code. That the answer's `state` was the one of `secrets` the caller has checked.
+    /// Who has come back with this code; `again` as it was asked for. That the answer's `state` was the one of `secrets` the caller has checked.
     ///
     /// # Errors
     /// [`SignInError`].
@@ -177,6 +181,7 @@ impl Provider {
         code: &str,
         redirect_uri: &str,
         secrets: &RequestSecrets,
+        again: bool,
         now: Timestamp,
     ) -> Result<Identity, SignInError> {
         let configuration = self.configuration(now).await?;
@@ -191,6 +196,7 @@ impl Provider {
             issuer: &self.config.issuer,
             client_id: &self.config.client_id,
             nonce: &secrets.nonce,
+            again,
             now,
         })?;
         let verified = claims.has_verified_email();

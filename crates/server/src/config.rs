@@ -9,6 +9,7 @@ use kallglot_core::egress::EgressPolicy;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::single_sign_on::PortalSettings;
 use crate::smtp::MailSettings;
 
 pub(crate) const DEFAULTS: &str = include_str!("default.toml");
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) stream: StreamSettings,
     pub(crate) webhooks: WebhookSettings,
     pub(crate) mail: MailSettings,
+    pub(crate) portal: PortalSettings,
     pub(crate) engine: Vec<EngineConfig>,
     pub(crate) endpointing: EndpointingConfig,
     pub(crate) classic: ClassicSettings,
@@ -324,7 +326,7 @@ impl Config {
         if !proxy.is_empty() && kallglot_webhooks::ProxyAddress::parse(proxy).is_none() {
             return wrong("webhooks.proxy", &proxy, "empty or like \"http://proxy.internal:3128\"");
         }
-        if let Some(problem) = self.mail.problem() {
+        if let Some(problem) = self.mail.problem().or_else(|| self.portal.oidc.problem()) {
             return Err(ConfigError(problem));
         }
         let url = self.recordings.url.as_str();
@@ -510,6 +512,27 @@ mod tests {
         let own = [("KALLGLOT_MAIL__USERNAME", "u"), ("KALLGLOT_MAIL__PASSWORD", "verysecret")];
         let config = load(here, &own).unwrap();
         assert!(!format!("{config:?}").contains("verysecret"));
+    }
+
+    #[test]
+    fn a_provider_is_off_or_whole_and_makes_no_owners() {
+        let good = "[portal.oidc]\nname = 'Example'\nissuer = 'https://login.example.com'\nclient_id = 'k'\nclient_secret = 'verysecret'\n";
+        assert!(!format!("{:?}", load(good, &[]).unwrap()).contains("verysecret"));
+        for (more, expected) in [
+            ("role = 'owner'", "`portal.oidc.role` must be"),
+            ("organization = 'Example'", "`portal.oidc.organization` must be"),
+        ] {
+            let problem = load(&format!("{good}{more}"), &[]).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+        for (file, expected) in [
+            ("issuer = 'http://login.example.com'", "`portal.oidc.issuer` must be"),
+            ("issuer = 'https://login.example.com/?x'", "`portal.oidc.issuer` must be"),
+            ("issuer = 'https://login.example.com'", "set `portal.oidc.client_id`"),
+        ] {
+            let problem = load(&format!("[portal.oidc]\n{file}"), &[]).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 
     #[test]

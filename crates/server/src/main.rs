@@ -16,6 +16,7 @@ mod platform;
 mod portal;
 mod request;
 mod serve;
+mod single_sign_on;
 mod smtp;
 mod telemetry;
 mod transfer;

@@ -12,7 +12,7 @@ use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::mail::{Mailer, Mails};
 use kallglot_app::node::ThisNode;
-use kallglot_app::people::{SETUP_VALID, setup_link};
+use kallglot_app::people::{Factors, SETUP_VALID, setup_link};
 use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
@@ -90,9 +90,9 @@ pub(crate) enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The mail server.
+    /// The mail server, or the single sign-on provider.
     #[error("{0}")]
-    Mail(String),
+    Settings(String),
     /// The speech engines.
     #[error("the speech engines can't be set up: {0}")]
     Engine(#[from] EngineError),
@@ -207,7 +207,8 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
     let seal = Seal::new(answers);
     let stream_token_secret = StreamTokenSecret::new(stream_token);
     let engines = engines::start(config)?;
-    let mailer = SmtpMailer::new(&config.mail).map_err(StartError::Mail)?;
+    let mailer = SmtpMailer::new(&config.mail).map_err(StartError::Settings)?;
+    let single_sign_on = config.portal.oidc.single_sign_on().map_err(StartError::Settings)?;
     let mailer = mailer.map(|mailer| Arc::new(mailer) as Arc<dyn Mailer>);
     let listener = TcpListener::bind(config.listen)
         .await
@@ -260,6 +261,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
         webhooks: Webhooks::new(webhooks, config.webhooks.egress()),
         analyses: engines::analyses(config)?,
         mails: Mails::new(mailer),
+        factors: Factors::new(webhooks, single_sign_on),
     }));
     // Counters that are shared outlive this process; those that have forgotten are told when they say so.
     if !config.is_shared() {

@@ -14,6 +14,7 @@
 
 pub mod backing;
 mod call;
+mod fake_provider;
 mod fakes;
 mod mail;
 mod portal;
@@ -21,9 +22,11 @@ mod receiver;
 mod server;
 
 pub use call::{Call, next_matching, voice_mulaw};
+pub use fake_provider::{FAKE_ISSUER, FakeFetch, FakeProvider, Signing};
 pub use fakes::{FakeClock, FakeRandom};
 pub use kallglot_client as client;
 pub use kallglot_engine::scripted::{Faults, Script};
+pub use kallglot_webauthn::fake::{FakeAuthenticator, FakeCredential};
 pub use mail::{FakeMailServer, FakeMailer};
 pub use portal::{Sight, Team, Visitor, encoded};
 pub use receiver::{Behaviour, FakeReceiver, Received};

@@ -11,6 +11,7 @@ use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
 use kallglot_app::mail::{Mailer, Mails};
 use kallglot_app::node::ThisNode;
+use kallglot_app::people::{Factors, SingleSignOn};
 use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
@@ -46,6 +47,9 @@ use crate::backing::Backing;
 use crate::fakes::{FakeClock, FakeRandom, NoNames};
 use crate::soon;
 
+/// Makes what signs people in with their accounts elsewhere: anew for each start.
+type MakeSingleSignOn = Arc<dyn Fn() -> SingleSignOn + Send + Sync>;
+
 /// How a server under test differs from the usual one.
 pub struct ServerBuilder {
     script: Script,
@@ -61,6 +65,7 @@ pub struct ServerBuilder {
     analysis: AnalysisConfig,
     summarizer: Option<Arc<dyn Summarizer>>,
     mailer: Option<Arc<dyn Mailer>>,
+    single_sign_on: Option<MakeSingleSignOn>,
 }
 
 impl Default for ServerBuilder {
@@ -83,6 +88,7 @@ impl Default for ServerBuilder {
             analysis: AnalysisConfig { again_after: Duration::from_millis(1), ..AnalysisConfig::default() },
             summarizer: None,
             mailer: None,
+            single_sign_on: None,
         }
     }
 }
@@ -106,6 +112,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn mailer(mut self, mailer: Arc<dyn Mailer>) -> Self {
         self.mailer = Some(mailer);
+        self
+    }
+
+    /// The single sign-on provider, such as a [`FakeProvider`](crate::FakeProvider); without it there is none.
+    #[must_use]
+    pub fn single_sign_on(mut self, make: impl Fn() -> SingleSignOn + Send + Sync + 'static) -> Self {
+        self.single_sign_on = Some(Arc::new(make));
         self
     }
 
@@ -272,6 +285,7 @@ impl TestServer {
             webhooks: Webhooks::new([10; 32], builder.egress.clone()),
             analyses: Analyses::new(builder.analysis.clone(), builder.summarizer.clone()),
             mails: Mails::new(builder.mailer.clone()),
+            factors: Factors::new([10; 32], builder.single_sign_on.as_ref().map(|make| make())),
         }));
         if backing.shared.is_none() {
             app.restore_slots().await.expect("the slots of open sessions");

@@ -8,9 +8,12 @@
 
 mod link;
 mod organization;
+mod passkeys;
 mod password;
 mod second_factor;
 mod sign_in;
+mod single_sign_on;
+mod totp;
 
 use std::net::IpAddr;
 
@@ -29,8 +32,12 @@ pub use link::{
     Account, INVITATION_VALID, LinkError, PASSWORD_RESET_VALID, SETUP_VALID, Sent, password_reset_link, setup_link,
 };
 pub use organization::{FIRST_CREDITS, new_organization};
+pub use passkeys::{AddPasskeyError, CEREMONY_VALID, Ceremony, Purpose};
 pub use password::{Passwords, WeakPassword, judge_password};
+pub use second_factor::Factors;
 pub use sign_in::{PENDING_VALID, PendingSignIn, SignInError, SignInStep};
+pub use single_sign_on::{CameBack, REQUEST_VALID, SentAway, SingleSignOn, SingleSignOnError};
+pub use totp::{EnrolError, TotpEnrolment};
 
 use crate::{App, Error};
 

@@ -101,7 +101,7 @@ fn seconds_until(until: Timestamp, now: Timestamp) -> u32 {
 
 impl App {
     /// Refuses a client that has failed too often.
-    async fn judge_address(&self, visit: &Visit<'_>) -> Result<(), SignInError> {
+    pub(super) async fn judge_address(&self, visit: &Visit<'_>) -> Result<(), SignInError> {
         let now_ms = self.clock.now().as_millisecond();
         let address = counted_as(visit.address, "sign-in");
         let window = self.cluster.failures(address, FAILED_SIGN_INS_MAX, now_ms).get().await?;
