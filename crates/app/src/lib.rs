@@ -11,6 +11,7 @@ pub mod feed;
 pub mod gate;
 pub mod idempotency;
 pub mod keys;
+pub mod languages;
 pub mod leases;
 pub mod live;
 pub mod mail;
