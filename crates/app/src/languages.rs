@@ -35,11 +35,11 @@ fn direction(offers: &[Offer], source: &str, target: &str) -> Option<Direction> 
     Some(Direction { needs_phrases: offer.recognition == Quality::PhrasesOnly, speech: offer.speech })
 }
 
-fn pairs_of(offers: &[Offer], known: impl IntoIterator<Item = &'static str>) -> Vec<Pair> {
-    let named = offers.iter().flat_map(|offer| [offer.source.as_deref(), offer.target.as_deref()]).flatten();
-    let mut languages: BTreeSet<&str> = named.collect();
+fn pairs_of<'a>(offers: &'a [Offer], known: &'a [&'a str]) -> Vec<Pair> {
+    let named = offers.iter().flat_map(|offer: &'a Offer| [offer.source.as_deref(), offer.target.as_deref()]).flatten();
+    let mut languages: BTreeSet<&'a str> = named.collect();
     if offers.iter().any(|offer| offer.source.is_none() || offer.target.is_none()) {
-        languages.extend(known);
+        languages.extend(known.iter().copied());
     }
     let each = |customer: &&str, agent: &&str| {
         Some(Pair {
@@ -56,8 +56,9 @@ fn pairs_of(offers: &[Offer], known: impl IntoIterator<Item = &'static str>) -> 
 impl App {
     /// The pairs that work now, for an organization with this engine (none: with all). Engines that take any language are offered with those
     /// of `known`.
-    pub fn language_pairs(&self, engine: Option<&str>, known: impl IntoIterator<Item = &'static str>) -> Vec<Pair> {
-        let listed = self.engines.list().into_iter().filter(|listed| engine.is_none_or(|wanted| listed.engine == wanted));
+    pub fn language_pairs(&self, engine: Option<&str>, known: &[&str]) -> Vec<Pair> {
+        let listed =
+            self.engines.list().into_iter().filter(|listed| engine.is_none_or(|wanted| listed.engine == wanted));
         let offers: Vec<Offer> = listed.map(|listed| listed.offer).collect();
         pairs_of(&offers, known)
     }
@@ -78,7 +79,7 @@ mod tests {
             offer(Some("es"), Some("en"), Quality::PhrasesOnly),
             offer(Some("en"), Some("gl"), Quality::Basic),
         ];
-        let pairs = pairs_of(&offers, ["de"]);
+        let pairs = pairs_of(&offers, &["de"]);
         let names: Vec<_> = pairs.iter().map(|pair| (pair.customer.as_str(), pair.agent.as_str())).collect();
         assert_eq!(names, [("en", "es"), ("es", "en")]);
         assert!(!pairs[0].to_agent.needs_phrases && pairs[0].to_customer.needs_phrases);
@@ -86,15 +87,15 @@ mod tests {
 
     #[test]
     fn an_engine_for_any_language_is_offered_with_those_that_are_known() {
-        let pairs = pairs_of(&[offer(None, None, Quality::Good)], ["de", "fr", "ja"]);
+        let pairs = pairs_of(&[offer(None, None, Quality::Good)], &["de", "fr", "ja"]);
         assert_eq!(pairs.len(), 6);
-        assert_eq!(pairs_of(&[], ["de", "fr"]), []);
+        assert_eq!(pairs_of(&[], &["de", "fr"]), []);
     }
 
     #[test]
     fn the_first_offer_counts_as_it_does_for_a_session() {
         let offers = [offer(Some("es"), Some("en"), Quality::PhrasesOnly), offer(None, None, Quality::Good)];
-        let pairs = pairs_of(&offers, ["en", "es"]);
+        let pairs = pairs_of(&offers, &["en", "es"]);
         assert!(pairs.iter().all(|pair| pair.to_agent.needs_phrases == (pair.customer == "es")));
     }
 }

@@ -20,14 +20,25 @@ macro_rules! assets {
 }
 
 assets! {
+    "capture.js"
+    "capture.worklet.js"
     "chart.js"
     "icon.svg"
+    "level.js"
     "link.js"
+    "live.js"
+    "mulaw.js"
+    "playout.js"
     "portal.css"
     "portal.js"
     "quickstart.js"
     "secret.js"
     "refresh.js"
+    "resample.js"
+    "stream.js"
+    "transcript.js"
+    "try.js"
+    "turns.js"
 }
 
 /// An asset, and compressed with gzip.

@@ -66,8 +66,8 @@ pub(crate) fn name(tag: &str) -> String {
 }
 
 /// Every language that has a name.
-pub(crate) fn named() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().map(|(tag, _)| *tag)
+pub(crate) fn named() -> Vec<&'static str> {
+    NAMES.iter().map(|(tag, _)| *tag).collect()
 }
 
 #[cfg(test)]

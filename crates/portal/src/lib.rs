@@ -11,6 +11,7 @@ mod components;
 mod cookie;
 mod form;
 mod guard;
+mod language;
 mod layout;
 mod list;
 mod once;

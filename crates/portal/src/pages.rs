@@ -7,8 +7,10 @@ mod operator;
 mod overview;
 mod people;
 mod quickstart;
+mod sessions;
 mod settings;
 mod start;
+mod try_it;
 mod webhooks;
 
 use crate::assets;
@@ -24,7 +26,9 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(overview::routes());
     routes.extend(quickstart::routes());
     routes.extend(settings::routes());
+    routes.extend(sessions::routes());
     routes.extend(start::routes());
+    routes.extend(try_it::routes());
     routes.extend(people::routes());
     routes.extend(webhooks::routes());
     routes

@@ -61,21 +61,25 @@ fn request(member: &Member, session: &Session, profiles: &[ComplianceProfile], a
     let named = profiles.iter().map(|profile| (profile.id.to_string(), profile.name.clone()));
     let options: Vec<_> = none.into_iter().chain(named).collect();
     let mistakes = Mistakes::default();
-    form_of(&member.visitor, &url_of(member, session, "/analyses"), html! {
-        @if !profiles.is_empty() {
-            (Field::new("profile", "Judge by the compliance profile", &mistakes).select(&options, ""))
-        }
-        div.buttons {
-            button type="submit" { @if again { "Analyse again" } @else { "Analyse this call" } }
-            @if member.tenant.environment == Environment::Live { span.quiet { "Costs one credit." } }
-        }
-    })
+    form_of(
+        &member.visitor,
+        &url_of(member, session, "/analyses"),
+        html! {
+            @if !profiles.is_empty() {
+                (Field::new("profile", "Judge by the compliance profile", &mistakes).select(&options, ""))
+            }
+            div.buttons {
+                button type="submit" { @if again { "Analyse again" } @else { "Analyse this call" } }
+                @if member.tenant.environment == Environment::Live { span.quiet { "Costs one credit." } }
+            }
+        },
+    )
 }
 
 fn one(analysis: &Analysis) -> Result<Markup, Refusal> {
     Ok(match &analysis.state {
         AnalysisState::Processing => html! {
-            p data-reload="analysis" { (badge(Tone::Busy, "Being made")) " Asked for at " (time(analysis.created_at)) ". Load the page again in a few seconds." }
+            p { (badge(Tone::Busy, "Being made")) " Asked for at " (time(analysis.created_at)) "." }
         },
         AnalysisState::Failed { message, .. } => html! { p { (badge(Tone::Bad, "Failed")) " " (message) } },
         AnalysisState::Completed { at, result } => {

@@ -21,12 +21,8 @@ use crate::refusal::Refusal;
 /// Forms of audio, the one that is played first.
 pub(super) const FORMATS: [(Format, &str); 3] = [(Format::Mp3, "MP3"), (Format::Ogg, "Ogg"), (Format::Wav, "WAV")];
 /// Forms of a transcript.
-pub(super) const TEXT_FORMATS: [(TextFormat, &str); 4] = [
-    (TextFormat::Text, "Text"),
-    (TextFormat::Srt, "SubRip"),
-    (TextFormat::Vtt, "WebVTT"),
-    (TextFormat::Json, "JSON"),
-];
+pub(super) const TEXT_FORMATS: [(TextFormat, &str); 4] =
+    [(TextFormat::Text, "Text"), (TextFormat::Srt, "SubRip"), (TextFormat::Vtt, "WebVTT"), (TextFormat::Json, "JSON")];
 
 impl From<AudioError> for Refusal {
     fn from(error: AudioError) -> Self {

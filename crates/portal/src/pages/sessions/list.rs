@@ -18,7 +18,7 @@ use crate::components::{Field, Mistakes, empty, mono, table, time, time_or};
 use crate::form::Form;
 use crate::guard::Member;
 use crate::layout::{Area, page};
-use crate::paging::{cursor, pages};
+use crate::list::{cursor, pages};
 use crate::refusal::Refusal;
 
 /// Sessions on a page.

@@ -43,17 +43,9 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get("/{organization}/{environment}/sessions/{session}/transcript", SEE, audio::transcript),
         Route::post("/{organization}/{environment}/sessions/{session}/end", RUN, end),
         Route::post("/{organization}/{environment}/sessions/{session}/analyses", RUN, analysis::create),
-        Route::get(
-            "/{organization}/{environment}/sessions/{session}/recordings/{recording}/audio",
-            SEE,
-            audio::audio,
-        ),
-        Route::get(
-            "/{organization}/{environment}/sessions/{session}/recordings/{recording}/delete",
-            RUN,
-            delete_page,
-        )
-        .fresh(),
+        Route::get("/{organization}/{environment}/sessions/{session}/recordings/{recording}/audio", SEE, audio::audio),
+        Route::get("/{organization}/{environment}/sessions/{session}/recordings/{recording}/delete", RUN, delete_page)
+            .fresh(),
         Route::post("/{organization}/{environment}/sessions/{session}/recordings/{recording}/delete", RUN, delete)
             .fresh(),
     ]

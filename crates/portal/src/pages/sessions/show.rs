@@ -11,12 +11,10 @@ use kallglot_recording::render::Layout;
 use kallglot_storage::PageRequest;
 use maud::{Markup, html};
 
-use super::analysis::{section as analysis_section, seconds};
+use super::analysis::{seconds, section as analysis_section};
 use super::audio::{FORMATS, TEXT_FORMATS};
 use super::turns::{self, TURNS_MAX, party_name};
-use super::{
-    Place, clock, end_button, find, languages, mode_name, reason_name, state_badge, url_of,
-};
+use super::{Place, clock, end_button, find, languages, mode_name, reason_name, state_badge, url_of};
 use crate::PortalState;
 use crate::components::{Tone, badge, mono, properties, table, time, time_or};
 use crate::guard::Member;
@@ -60,7 +58,7 @@ pub(super) async fn show(
     let waits = analyses.first().is_some_and(|newest| newest.state.status() == AnalysisStatus::Processing)
         || found.recordings.iter().any(|it| it.status == RecordingStatus::Processing);
     let body = over(&member, &found, analysis, waits);
-    Ok(page_with(&member, Area::Sessions, &title, &["transcript.js"], body))
+    Ok(page_with(&member, Area::Sessions, &title, &["transcript.js", "refresh.js"], body))
 }
 
 /// What the session is.
@@ -83,7 +81,10 @@ fn facts(member: &Member, found: &Found) -> Markup {
         ("State", html! { (state_badge(session)) (reason) }),
         ("Customer ↔ agent", languages(session)),
         ("Translation", html! { (mode_name(session.mode)) }),
-        ("Created", html! { (time(session.created_at)) " with key " a href=(member.url(&format!("/keys/{}", session.created_by))) { (mono(session.created_by)) } }),
+        (
+            "Created",
+            html! { (time(session.created_at)) " with key " a href=(member.url(&format!("/keys/{}", session.created_by))) { (mono(session.created_by)) } },
+        ),
         ("First words", time_or(session.state.started_at(), "Not yet")),
         ("Duration", html! { span data-duration { (clock(u64::try_from(*duration_s).unwrap_or(0))) } }),
         ("Recorded", html! { span data-recording { (recorded) } }),
@@ -124,6 +125,7 @@ fn over(member: &Member, found: &Found, analysis: Markup, waits: bool) -> Markup
     let audio = mixed.or_else(|| found.recordings.iter().find(|it| it.status == RecordingStatus::Ready));
     let audio_url = audio.map(|it| url_of(member, session, &format!("/recordings/{}/audio", it.id)));
     html! {
+        div #call data-refresh[waits] {
         @if waits {
             p.note.busy role="status" { "Something of this call is still being made. " a href=(url_of(member, session, "")) { "Load the page again" } " to see it." }
         }
@@ -147,6 +149,7 @@ fn over(member: &Member, found: &Found, analysis: Markup, waits: bool) -> Markup
         (recordings(member, found))
         (analysis)
         (quality(found))
+        }
     }
 }
 
@@ -210,8 +213,10 @@ fn quality(found: &Found) -> Markup {
     let shown = |value: Option<u32>| value.map_or_else(|| "–".into(), |ms| seconds(u64::from(ms)));
     let party = |speaker: Speaker| &statistics.parties[speaker.index()];
     let both = [Speaker::Customer, Speaker::Agent];
-    let row = |name: &str, value: &dyn Fn(Speaker) -> String| html! {
-        tr { th scope="row" { (name) } @for speaker in both { td.number { (value(speaker)) } } }
+    let row = |name: &str, value: &dyn Fn(Speaker) -> String| {
+        html! {
+            tr { th scope="row" { (name) } @for speaker in both { td.number { (value(speaker)) } } }
+        }
     };
     let rows = html! {
         (row("Utterances", &|speaker| of(speaker).count().to_string()))
