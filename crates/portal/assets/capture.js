@@ -43,14 +43,14 @@ export function explain(error) {
     case "EncodingError":
       return "The browser can't read this sound file. Try a WAV, MP3 or Ogg file.";
     default:
-      return `The sound could not be opened: ${error?.message ?? error}`;
+      return error?.message ?? String(error);
   }
 }
 
 // Opens the microphone. Rejects with a DOMException that `explain` knows.
 export async function openMicrophone(context, workletUrl, onFrame) {
   if (!navigator.mediaDevices?.getUserMedia) {
-    throw new Error("browsers give the microphone only to pages that come by HTTPS or from localhost.");
+    throw new Error("Browsers give the microphone only to pages that come by HTTPS or from localhost. You can send a sound file.");
   }
   const media = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true },

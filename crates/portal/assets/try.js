@@ -56,11 +56,11 @@ function show(message) {
 // Connects with a token that is asked for right before. For both parties, or for one when the other side is elsewhere.
 async function connect() {
   const answer = await fetch(page.dataset.token, { credentials: "same-origin" });
-  if (!answer.ok || answer.redirected) throw new Error("you are signed out, or may not run sessions any more. Load the page again.");
+  if (!answer.ok || answer.redirected) throw new Error("You are signed out, or may not run sessions any more. Load the page again.");
   const { token } = await answer.json();
   if (token === null) {
     location.assign(page.dataset.after);
-    throw new Error("the call has ended.");
+    throw new Error("The call has ended.");
   }
   const query = only.checked ? { speaker: side() } : {};
   stream = new Stream(streamUrl(location.href, page.dataset.session, query), token, show, (code) => {
