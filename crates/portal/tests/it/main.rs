@@ -1,4 +1,5 @@
 //! The portal over HTTP, as browsers ask for it, without a browser.
 
+mod sessions;
 mod walk;
 mod webhooks;
