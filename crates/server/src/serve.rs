@@ -326,7 +326,10 @@ async fn watch_peppers(app: Arc<App>, secrets_dir: PathBuf, mut seen: Option<Sys
         }
         match peppers(&secrets_dir) {
             Ok(peppers) => {
-                tracing::info!(newest = peppers.newest().number(), "the pepper was rotated");
+                // The first start finds its own new file changed.
+                if peppers.newest().number() != app.peppers().newest().number() {
+                    tracing::info!(newest = peppers.newest().number(), "the pepper was rotated");
+                }
                 app.set_peppers(peppers);
                 seen = now;
             }
