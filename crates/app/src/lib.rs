@@ -2,6 +2,7 @@
 //!
 //! What is shared by more than one edge is a function here; plain reading is the edge's own look-up in the repository.
 
+pub mod alerts;
 pub mod analysis;
 mod arrival;
 mod credit_news;

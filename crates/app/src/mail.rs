@@ -261,7 +261,7 @@ impl App {
 
 /// Whether a text can be one person's address, and nothing but an address, in a header and in SMTP's command. RFC 5321 allows more (quoted
 /// local parts, address literals), which nobody's mailbox has.
-fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let plain = |part: &str| {
         !part.is_empty()

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use kallglot_cluster::Cluster;
@@ -44,6 +45,8 @@ pub struct AppConfig {
     pub session_idle_s: u32,
     /// Most keys that are kept in memory.
     pub keys_cached_max: usize,
+    /// How often a rule of alerts is looked at, at most.
+    pub alerts_every: Duration,
 }
 
 impl Default for AppConfig {
@@ -54,6 +57,7 @@ impl Default for AppConfig {
             stream_token_s: None,
             session_idle_s: 30 * 60,
             keys_cached_max: 200_000,
+            alerts_every: Duration::from_secs(15),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::live::spool::Replay;
 use crate::node::{self, AWAY_AFTER};
 use crate::request_log::FLUSH_AT;
-use crate::{App, Error, analysis, credit_news, feed, mail, recordings};
+use crate::{App, Error, alerts, analysis, credit_news, feed, mail, recordings};
 
 /// How often idle sessions are looked for, and slots are prolonged: several times within [`crate::leases::LEASE_MS`].
 const IDLE_EVERY: SignedDuration = SignedDuration::from_secs(10);
@@ -32,6 +32,7 @@ const FORGET_ROWS_MAX: u32 = 10_000;
 
 /// Starts all of it; it ends with `stop`.
 pub fn start(app: &Arc<App>, tasks: &TaskTracker, stop: &CancellationToken) {
+    tasks.spawn(alerts::watch::run(Arc::clone(app), stop.clone()));
     tasks.spawn(analysis::worker::run(Arc::clone(app), stop.clone()));
     tasks.spawn(end_idle_sessions(Arc::clone(app), stop.clone()));
     tasks.spawn(node::beat(Arc::clone(app), stop.clone()));

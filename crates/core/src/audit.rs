@@ -76,6 +76,12 @@ named! {
         WebhookDisabled = "webhook.disabled",
         /// A webhook endpoint was deleted.
         WebhookDeleted = "webhook.deleted",
+        /// A rule of alerts was made.
+        AlertRuleCreated = "alert_rule.created",
+        /// A rule of alerts was changed.
+        AlertRuleUpdated = "alert_rule.updated",
+        /// A rule of alerts was deleted.
+        AlertRuleDeleted = "alert_rule.deleted",
         /// A recording was deleted.
         RecordingDeleted = "recording.deleted",
         /// Somebody was invited.

@@ -42,6 +42,10 @@ named! {
         KeyRevoked = "api_key.revoked",
         /// A key's secret was reported as leaked.
         KeyLeaked = "api_key.leaked",
+        /// The condition of an alert's rule came true.
+        AlertFired = "alert.fired",
+        /// The condition of an alert's rule is true no more.
+        AlertResolved = "alert.resolved",
         /// A webhook endpoint had failed for so long that nothing is sent to it any more.
         WebhookDisabled = "webhook.disabled",
         /// A webhook endpoint is tested; only that endpoint gets it.
@@ -61,6 +65,7 @@ impl EventType {
             Self::AnalysisComplete | Self::AnalysisFailed => "analysis",
             Self::CreditsLow => "organization",
             Self::KeyCreated | Self::KeyRotated | Self::KeyRevoked | Self::KeyLeaked => "api_key",
+            Self::AlertFired | Self::AlertResolved => "alert",
             Self::WebhookDisabled | Self::WebhookTest => "webhook",
         }
     }
@@ -84,6 +89,8 @@ impl EventType {
             Self::KeyRotated => "An API key got a new secret.",
             Self::KeyRevoked => "An API key was revoked.",
             Self::KeyLeaked => "An API key's secret was reported as leaked.",
+            Self::AlertFired => "The condition of one of your alert rules came true.",
+            Self::AlertResolved => "The condition of one of your alert rules is true no more.",
             Self::WebhookDisabled => {
                 "An endpoint failed for so long, or said that it is gone, that nothing is sent to it any more."
             }

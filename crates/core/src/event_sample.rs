@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::alert::{Alert, Metric, Resolution};
 use crate::event::{Event, EventType, time};
-use crate::id::{AnalysisId, ApiKeyId, EventId, RecordingId, SegmentId, SessionId, WebhookId};
+use crate::id::{AlertId, AlertRuleId, AnalysisId, ApiKeyId, EventId, RecordingId, SegmentId, SessionId, WebhookId};
 use crate::session::Tenant;
 
 /// What a sample event of this type is about, beside its id. `number` makes the ids in it.
@@ -88,6 +89,22 @@ fn subject(event_type: EventType, tenant: Tenant, number: u128, at: Timestamp) -
             let mut key = key();
             key["policy"] = json!("revoke");
             (ApiKeyId::from_bits(number).to_string(), key)
+        }
+        EventType::AlertFired | EventType::AlertResolved => {
+            let resolved = event_type == EventType::AlertResolved;
+            let alert = Alert {
+                id: AlertId::from_bits(number),
+                tenant,
+                rule: AlertRuleId::from_bits(number),
+                rule_name: "Sample rule".into(),
+                metric: Metric::ErrorRate,
+                condition: "Share of requests with an error: more than 5 % in 5 minutes".into(),
+                value: 82,
+                fired_at: at,
+                resolved_at: resolved.then_some(at),
+                resolution: resolved.then_some(Resolution::Recovered),
+            };
+            (alert.id.to_string(), Value::Object(alert.detail()))
         }
         EventType::WebhookDisabled => (
             WebhookId::from_bits(number).to_string(),

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number: time and randomness are arguments
 //! ([`clock::Clock`] and [`random::RandomSource`] are the traits that the outermost layer implements).
 
+pub mod alert;
 pub mod analysis;
 pub mod api_key;
 pub mod audit;

@@ -245,6 +245,7 @@ pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Running, S
             stream_token_s: Some(config.session.stream_token_s).filter(|seconds| *seconds > 0),
             session_idle_s: config.session.idle_s,
             keys_cached_max: config.keys_cached_max,
+            ..AppConfig::default()
         },
         storage: Arc::clone(&storage),
         cluster,

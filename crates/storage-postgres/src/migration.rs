@@ -36,6 +36,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0007_people", sql: include_str!("migrations/0007_people.sql"), readable_from: 1 },
     Migration { name: "0008_usage", sql: include_str!("migrations/0008_usage.sql"), readable_from: 1 },
     Migration { name: "0009_factors", sql: include_str!("migrations/0009_factors.sql"), readable_from: 1 },
+    Migration { name: "0010_alerts", sql: include_str!("migrations/0010_alerts.sql"), readable_from: 1 },
 ];
 
 /// A step that the database has had.

@@ -11,6 +11,7 @@
 //! - A job may run several times, each time after what it did before was taken back. It does nothing but ask its connection.
 //! - No `SELECT *`: a column that a newer version adds must not change what an older one is answered.
 
+pub mod alert;
 pub mod analysis;
 pub mod audit;
 pub mod credit;

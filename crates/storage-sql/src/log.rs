@@ -10,7 +10,7 @@ use kallglot_storage::{REQUEST_BLOCK_S_MAX, RequestBlock};
 use crate::idempotency::KEPT_US as ANSWERS_KEPT_US;
 use crate::row::{Columns, us};
 use crate::sql::{FromValue as _, Row, Sql};
-use crate::{Result, delivery, factors, params, people, usage};
+use crate::{Result, alert, delivery, factors, params, people, usage};
 
 const APPEND_EVENT: &str = "INSERT INTO outbox (id, organization_id, environment, type, object, detail, at_us, session_id, session_sequence) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -230,6 +230,7 @@ pub async fn forget<S: Sql>(db: &S, now: Timestamp, limit: u32) -> Result<u64> {
     forgotten += people::forget(db, now, limit).await?;
     forgotten += usage::forget(db, now, limit).await?;
     forgotten += factors::forget(db, now, limit).await?;
+    forgotten += alert::forget(db, now, limit).await?;
     for table in &FORGOTTEN {
         forgotten += forget_from(db, table, now, limit).await?;
     }

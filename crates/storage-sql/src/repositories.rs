@@ -1,5 +1,6 @@
 //! The repository traits, made of this crate's functions.
 
+mod alert;
 mod analysis;
 mod factors;
 mod people;
@@ -607,6 +608,7 @@ macro_rules! repositories {
                 }
             }
         };
+        $crate::alert_repository!($storage);
         $crate::analysis_repository!($storage);
         $crate::people_repository!($storage);
         $crate::factor_repository!($storage);

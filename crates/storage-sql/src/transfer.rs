@@ -39,7 +39,7 @@ impl Table {
 }
 
 /// Every table that is carried over. What a row refers to comes before it.
-pub static TABLES: [Table; 36] = [
+pub static TABLES: [Table; 39] = [
     Table::new(
         "organizations",
         1,
@@ -347,6 +347,52 @@ pub static TABLES: [Table; 36] = [
         ],
     ),
     Table::new(
+        "alert_rules",
+        1,
+        &[
+            "id",
+            "organization_id",
+            "environment",
+            "name",
+            "metric",
+            "key_id",
+            "method",
+            "route",
+            "code",
+            "comparison",
+            "threshold",
+            "window_minutes",
+            "mail_members",
+            "mail_to",
+            "webhook",
+            "enabled",
+            "created_at_us",
+            "updated_at_us",
+            "firing",
+            "claimed_by",
+            "claimed_at_us",
+            "claims",
+            "due_at_us",
+        ],
+    ),
+    Table::new(
+        "alerts",
+        1,
+        &[
+            "id",
+            "organization_id",
+            "environment",
+            "rule_id",
+            "rule_name",
+            "metric",
+            "condition",
+            "value",
+            "fired_at_us",
+            "resolved_at_us",
+            "resolution",
+        ],
+    ),
+    Table::new(
         "recordings",
         1,
         &[
@@ -430,6 +476,7 @@ pub static TABLES: [Table; 36] = [
     Table::new("oidc_identities", 2, &["issuer", "subject", "person_id", "email", "created_at_us", "last_used_at_us"]),
     Table::new("spent_challenges", 1, &["hash", "expires_at_us"]),
     Table::new("marks", 1, &["name", "mark"]),
+    Table::new("alert_views", 3, &["person_id", "organization_id", "environment", "seen_at_us"]),
 ];
 
 /// A storage whose rows can be read and written as they are; [`crate::repositories!`] makes every backend one.

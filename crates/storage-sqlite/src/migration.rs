@@ -31,6 +31,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0010_people", sql: include_str!("migrations/0010_people.sql") },
     Migration { name: "0011_usage", sql: include_str!("migrations/0011_usage.sql") },
     Migration { name: "0012_factors", sql: include_str!("migrations/0012_factors.sql") },
+    Migration { name: "0013_alerts", sql: include_str!("migrations/0013_alerts.sql") },
 ];
 
 fn checksum(migration: &Migration) -> String {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use kallglot_core::Timestamp;
+use kallglot_core::alert::AlertRule;
 use kallglot_core::api_key::ApiKey;
 use kallglot_core::delivery::{Webhook, WebhookState};
 use kallglot_core::organization::Organization;
@@ -88,6 +89,24 @@ pub fn of_key(before: Option<&ApiKey>, after: &ApiKey) -> Changes {
     comparison.note("old_secret_valid_until", |it| it.old_secret_valid_until, time);
     comparison.note("revoked_at", |it| it.revoked_at, time);
     comparison.note("quarantined_at", |it| it.quarantined_at, time);
+    comparison.changes
+}
+
+/// What is different about a rule of alerts; everything that is set when there was none before. Its alerts are not a change.
+pub fn of_alert_rule(before: Option<&AlertRule>, after: &AlertRule) -> Changes {
+    let mut comparison = Comparison { before, after, changes: Changes::new() };
+    comparison.note("name", |it| it.name.clone(), String::clone);
+    comparison.note("metric", |it| it.metric, ToString::to_string);
+    comparison.note("api_key", |it| it.key, if_any);
+    comparison.note("route", |it| it.route.clone(), if_any);
+    comparison.note("code", |it| it.code.clone(), if_any);
+    comparison.note("comparison", |it| it.comparison, ToString::to_string);
+    comparison.note("threshold", |it| it.threshold, ToString::to_string);
+    comparison.note("window_minutes", |it| it.window_minutes, ToString::to_string);
+    comparison.note("mail_members", |it| it.mail_members, bool::to_string);
+    comparison.note("mail_to", |it| it.mail_to.clone(), |it| spaced(it));
+    comparison.note("webhook", |it| it.webhook, bool::to_string);
+    comparison.note("enabled", |it| it.enabled, bool::to_string);
     comparison.changes
 }
 

@@ -9,6 +9,7 @@
 // Test code, in a library only so that every backend can run it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
+mod alerts;
 mod analysis;
 mod credits;
 mod deliveries;
@@ -36,10 +37,12 @@ pub async fn fill_after_calls(storage: &impl crate::Storage) {
     webhooks::fill(storage).await;
     people::fill(storage).await;
     factors::fill(storage).await;
+    alerts::fill(storage).await;
 }
 
 use futures_util::FutureExt as _;
 
+pub use alerts::*;
 pub use analysis::*;
 pub use credits::*;
 pub use deliveries::*;
@@ -174,6 +177,12 @@ macro_rules! conformance_cases {
             a_sessions_events_are_read_in_their_order,
             a_tenants_events_are_listed_newest_first,
             who_waits_for_events_sees_each_from_where_it_was,
+            alert_rules_are_kept_and_changed,
+            a_tenant_has_only_so_many_alert_rules,
+            a_rule_is_looked_at_by_one_node,
+            an_alert_begins_and_ends_once,
+            a_changed_rule_ends_its_alert,
+            who_has_not_seen_an_alert_is_known,
             request_blocks_are_found_by_time,
             usage_adds_up_and_is_found_by_key_and_time,
             a_batch_of_requests_is_counted_once,

@@ -8,6 +8,7 @@
 //!   A caller that stops waiting does not stop the change.
 //! - Times are kept to the microsecond; what is finer is cut off.
 
+pub mod alert;
 pub mod analysis;
 pub mod changes;
 #[cfg(feature = "conformance")]
@@ -23,6 +24,7 @@ pub mod repository;
 pub mod usage;
 pub mod webhook;
 
+pub use alert::{AlertRepository, AlertStep, ClaimedRule};
 pub use analysis::{AnalysisRepository, Claim, NewAnalysis, StoreProfile};
 pub use error::StorageError;
 pub use event::{EventFilter, EventMark, EventRepository};

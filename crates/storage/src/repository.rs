@@ -678,6 +678,7 @@ pub trait Storage:
     + IdempotencyRepository
     + SessionRepository
     + TurnRepository
+    + crate::AlertRepository
     + AnalysisRepository
     + LogRepository
     + EventRepository

@@ -268,6 +268,7 @@ impl TestServer {
             config: AppConfig {
                 environment: builder.environment,
                 public_url: format!("http://{address}"),
+                alerts_every: Duration::from_millis(50),
                 ..AppConfig::default()
             },
             storage,

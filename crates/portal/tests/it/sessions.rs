@@ -98,7 +98,8 @@ async fn long_lists_have_pages() {
     let list = team.at("test", "/sessions");
     let first = ana.get(&format!("{list}?status=ended")).await;
     assert!(first.has("Older →") && !first.has("← Newer"));
-    let older = first.html.split("href=\"").filter_map(|rest| rest.split('"').next()).find(|href| href.contains("after="));
+    let older =
+        first.html.split("href=\"").filter_map(|rest| rest.split('"').next()).find(|href| href.contains("after="));
     let second = ana.get(&older.unwrap().replace("&amp;", "&")).await;
     assert!(second.has("← Newer") && !second.has("Older →"));
     assert_eq!(second.html.matches("<th scope=\"row\">").count(), 1, "the filter is kept from page to page");
@@ -126,7 +127,10 @@ async fn a_live_call_is_read_and_watched_with_a_token_that_can_do_no_more() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let token = json_of(&answer)["token"].as_str().unwrap().to_owned();
     let url = format!("ws://{}/v1/sessions/{}/connect", server.address, call.session.id);
-    assert!(Stream::connect(&url, &token, TokenPlacement::Subprotocol, None).await.is_err(), "no part is taken with it");
+    assert!(
+        Stream::connect(&url, &token, TokenPlacement::Subprotocol, None).await.is_err(),
+        "no part is taken with it"
+    );
     let mut watching =
         Stream::connect(&format!("{url}?observe=true"), &token, TokenPlacement::Subprotocol, None).await.unwrap();
     next_matching(&mut watching, "ready", |m| matches!(m, kallglot_client::ServerMessage::Ready { .. })).await;
@@ -175,7 +179,9 @@ async fn a_call_that_is_over_is_heard_in_pieces_read_and_downloaded() {
     assert_eq!(ana.get(&format!("{audio}?format=exe")).await.status, 404);
 
     let said = api.transcript(&call.session.id).await.unwrap().turns.remove(0).text;
-    for (format, media) in [("txt", "text/plain"), ("srt", "application/x-subrip"), ("vtt", "text/vtt"), ("json", "application/json")] {
+    for (format, media) in
+        [("txt", "text/plain"), ("srt", "application/x-subrip"), ("vtt", "text/vtt"), ("json", "application/json")]
+    {
         let file = ana.get(&format!("{path}/transcript?format={format}")).await;
         assert!(file.header("content-type").unwrap().starts_with(media), "{format}");
         assert!(file.header("content-disposition").unwrap().contains(&format!(".{format}\"")));
@@ -200,7 +206,10 @@ async fn a_recording_is_deleted_by_who_may_and_the_audit_log_says_who() {
     let recordings = api.recordings_of(&call.session.id).await.unwrap();
     let mixed = recordings.iter().find(|it| it.channel == "mixed").unwrap();
     let delete = format!("{path}/recordings/{}/delete", mixed.id);
-    assert!(dev.get(&delete).await.location().unwrap().starts_with("/portal/confirm?next="), "it asks again who one is");
+    assert!(
+        dev.get(&delete).await.location().unwrap().starts_with("/portal/confirm?next="),
+        "it asks again who one is"
+    );
     server.confirm(&dev).await;
     assert!(dev.get(&delete).await.has("Delete the recording"));
     assert!(dev.post_and_follow(&delete, &[]).await.has("Deleted."));
@@ -279,7 +288,11 @@ async fn a_call_is_begun_from_a_page_and_spoken_to_with_its_token() {
     let elsewhere = dev.get(&team.at("live", "/try")).await;
     assert_eq!(elsewhere.location(), Some(start.as_str()), "nobody tries anything with live credits");
     let page = dev.get(&start).await;
-    assert!(page.has("<option value=\"en\" selected>English</option>") && page.has("<option value=\"es\" selected>"), "{}", page.html);
+    assert!(
+        page.has("<option value=\"en\" selected>English</option>") && page.has("<option value=\"es\" selected>"),
+        "{}",
+        page.html
+    );
 
     let wrong = dev.post(&start, &[("customer", "en"), ("agent", "tlh")]).await;
     assert_eq!(wrong.status, 422);
