@@ -18,7 +18,6 @@ pub(crate) async fn get(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let (format, with_translations) = read_query(query.as_deref().unwrap_or(""))?;
-    let storage = &state.app.storage;
     let session = find(&state.app, caller.tenant(), session_id(&id)?).await?;
     let mut turns = state.app.turns(session.tenant, session.id).await?;
     if !with_translations {

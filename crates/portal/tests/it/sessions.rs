@@ -2,8 +2,10 @@
 //! that is begun from a page.
 
 use kallglot_client::{Body, Client, NewSession, Session, Stream, TokenPlacement};
+use kallglot_core::audit::Who;
 use kallglot_core::person::Role;
 use kallglot_core::session::{Environment, Mode, Speaker};
+use kallglot_storage::{AuditFilter, PageRequest};
 use kallglot_testkit::{Call, Sight, Team, TestServer, Visitor, next_matching, soon};
 use serde_json::{Value, json};
 
@@ -215,9 +217,10 @@ async fn a_recording_is_deleted_by_who_may_and_the_audit_log_says_who() {
     assert!(dev.post_and_follow(&delete, &[]).await.has("Deleted."));
     assert_eq!(dev.get(&format!("{path}/recordings/{}/audio", mixed.id)).await.status, 404);
     assert_eq!(dev.post(&delete, &[]).await.status, 404);
-    let entries = server.app.storage.audit_log(team.id, &kallglot_storage::PageRequest::newest(20)).await.unwrap();
+    let (all, newest) = (AuditFilter::default(), PageRequest::newest(20));
+    let entries = server.app.storage.audit_log(team.id, &all, &newest).await.unwrap();
     let entry = entries.items.iter().find(|entry| entry.object == mixed.id).unwrap();
-    assert_eq!(entry.change.who, kallglot_core::audit::Who::Person(dev.person.unwrap()));
+    assert_eq!(entry.change.who, Who::Person(dev.person.unwrap()));
     server.finish().await;
 }
 
