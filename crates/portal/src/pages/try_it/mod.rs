@@ -11,8 +11,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
+use kallglot_app::Error;
 use kallglot_app::languages::Pair;
 use kallglot_app::sessions::{CreateSession, Created};
+use kallglot_core::error_code::ErrorCode;
 use kallglot_core::language::LanguageTag;
 use kallglot_core::organization::Organization;
 use kallglot_core::person::Act;
@@ -212,12 +214,18 @@ async fn create(State(state): State<PortalState>, member: Member, form: Form) ->
     let key = app.portal_key(test, &member.change(&state)).await?;
     // The answer's body is the API's; a page says it by itself.
     let request = member.visitor.arrival.request;
-    match app.create_session(&key, request, asked, None, TOKEN_S, |_, _| Vec::new()).await? {
-        Created::New { session, .. } => {
+    match app.create_session(&key, request, asked, None, TOKEN_S, |_, _| Vec::new()).await {
+        // What was filled in can be sent again when a call has ended.
+        Err(Error::Public(public)) if public.code == ErrorCode::ConcurrentSessionLimitExceeded => {
+            let page = form_page(&state, &member, &pairs, &filled, &Mistakes::one("", public.message));
+            Ok((StatusCode::TOO_MANY_REQUESTS, page).into_response())
+        }
+        Err(error) => Err(error.into()),
+        Ok(Created::New { session, .. }) => {
             let path = format!("/portal/{}/{}/try/{}", test.organization, test.environment, session.id);
             Ok(Redirect::to(&path).into_response())
         }
-        Created::Replay(_) => Err(Refusal::internal("a session without an idempotency key was a repetition")),
+        Ok(Created::Replay(_)) => Err(Refusal::internal("a session without an idempotency key was a repetition")),
     }
 }
 
