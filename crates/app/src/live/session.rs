@@ -654,7 +654,7 @@ impl LiveSession {
         let lag = UtteranceLag { id: segment, speaker, first_partial_ms, final_ms, first_audio_ms };
         utterances.remove(&number);
         tracing::debug!(session = %self.session.id, ?lag, "an utterance was interpreted");
-        self.observers.tell(&Outgoing::Lag(lag.clone()));
+        self.observers.tell(&Outgoing::Lag(lag));
         self.writes.push(Write::Lag(lag));
     }
 
