@@ -29,6 +29,7 @@ assets! {
     "live.js"
     "mulaw.js"
     "playout.js"
+    "passkey.js"
     "portal.css"
     "portal.js"
     "quickstart.js"

@@ -15,6 +15,8 @@ pub(crate) enum Cookie {
     Visit,
     /// The code of a one-time link, from the form that takes it until it is used.
     Link,
+    /// What ties somebody who comes back from the single sign-on provider to the browser that was sent there.
+    SingleSignOn,
 }
 
 impl Cookie {
@@ -24,6 +26,8 @@ impl Cookie {
             (Self::Session, false) => "kallglot_session",
             (Self::Link, true) => "__Host-kallglot_link",
             (Self::Link, false) => "kallglot_link",
+            (Self::SingleSignOn, true) => "__Host-kallglot_sso",
+            (Self::SingleSignOn, false) => "kallglot_sso",
             (Self::Visit, true) => "__Host-kallglot_visit",
             (Self::Visit, false) => "kallglot_visit",
         }

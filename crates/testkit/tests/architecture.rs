@@ -27,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage-postgres", &["core", "storage", "storage-sql"]),
     ("app", &["core", "audio", "analysis", "recording", "engine", "storage", "cluster", "objects", "oidc", "webauthn"]),
     ("http", &["core", "analysis", "recording", "engine", "storage", "cluster", "app"]),
-    ("portal", &["core", "analysis", "recording", "storage", "app"]),
+    ("portal", &["core", "analysis", "recording", "storage", "app", "oidc", "webauthn"]),
     ("webhooks", &["core", "storage", "app"]),
     ("client", &["core"]),
     (

@@ -9,7 +9,7 @@ use kallglot_core::person::PortalSession;
 use maud::{Markup, html};
 
 use super::link::mistakes_of;
-use super::{again, visit};
+use super::{again, authenticator, passkeys, single_sign_on, visit};
 use crate::PortalState;
 use crate::components::{Field, Mistakes, Tone, act, badge, csrf_field, form, properties, table, time};
 use crate::form::Form;
@@ -38,6 +38,9 @@ async fn show(State(state): State<PortalState>, who: SignedIn) -> Result<Page, R
 async fn page(state: &PortalState, who: &SignedIn, name: &str, mistakes: &Mistakes) -> Result<Page, Refusal> {
     let person = &who.known.person;
     let sessions = state.app.storage.portal_sessions(person.id, state.app.clock.now()).await?;
+    let passkeys = passkeys::section(state, who).await?;
+    let authenticator = authenticator::section(state, who).await?;
+    let single_sign_on = single_sign_on::section(state, who).await?;
     let body = html! {
         (mistakes.summary())
         section.panel aria-labelledby="you" {
@@ -57,6 +60,9 @@ async fn page(state: &PortalState, who: &SignedIn, name: &str, mistakes: &Mistak
             }
             p { a.button href="/portal/account/password" { "Set another password" } }
         }
+        (passkeys)
+        (authenticator)
+        @if let Some(part) = single_sign_on { (part) }
         (sessions_of(who, &sessions))
     };
     Ok(own_page(who, "Your account", body))

@@ -4,11 +4,15 @@
 //! had; a link's code stands in no address and in no page.
 
 mod account;
+mod authenticator;
 mod confirm;
 mod link;
 mod members;
 mod organizations;
+mod passkeys;
+mod second_factor;
 mod sign_in;
+mod single_sign_on;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -28,6 +32,10 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(link::routes());
     routes.extend(confirm::routes());
     routes.extend(account::routes());
+    routes.extend(second_factor::routes());
+    routes.extend(passkeys::routes());
+    routes.extend(authenticator::routes());
+    routes.extend(single_sign_on::routes());
     routes.extend(organizations::routes());
     routes.extend(members::routes());
     routes

@@ -7,13 +7,13 @@ use kallglot_app::people::SignInStep;
 use kallglot_core::person::email_address;
 use maud::html;
 
-use super::{next_field, not_let_in, signed_in, visit};
+use super::{next_field, not_let_in, passkeys, signed_in, single_sign_on, visit};
 use crate::PortalState;
 use crate::components::{Field, Mistakes, form};
 use crate::cookie::Cookie;
 use crate::form::Form;
 use crate::guard::{SignedIn, Visitor, encode};
-use crate::layout::{Page, card, next_page};
+use crate::layout::{Page, card, card_with, next_page};
 use crate::refusal::Refusal;
 use crate::route::{Access, Route};
 
@@ -30,7 +30,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-fn page(visitor: &Visitor, email: &str, next: &str, mistakes: &Mistakes) -> Page {
+pub(super) fn page(state: &PortalState, visitor: &Visitor, email: &str, next: &str, mistakes: &Mistakes) -> Page {
     let body = html! {
         (mistakes.summary())
         (form(visitor, "/portal/sign-in", html! {
@@ -40,8 +40,10 @@ fn page(visitor: &Visitor, email: &str, next: &str, mistakes: &Mistakes) -> Page
             div.buttons { button.primary type="submit" { "Sign in" } }
         }))
         p { a href="/portal/forgot" { "I don't know my password" } }
+        @if let Some(part) = passkeys::sign_in_part(state, visitor, next) { (part) }
+        @if let Some(part) = single_sign_on::sign_in_part(state, next) { (part) }
     };
-    card("Sign in", body)
+    card_with("Sign in", &[passkeys::SCRIPT], body)
 }
 
 async fn show(State(state): State<PortalState>, visitor: Visitor, form: Form) -> Result<Response, Refusal> {
@@ -58,7 +60,7 @@ async fn show(State(state): State<PortalState>, visitor: Visitor, form: Form) ->
         };
         return Ok(card("Welcome to Kallglot", body).into_response());
     }
-    Ok(page(&visitor, "", next, &Mistakes::default()).into_response())
+    Ok(page(&state, &visitor, "", next, &Mistakes::default()).into_response())
 }
 
 async fn sign_in(
@@ -74,7 +76,7 @@ async fn sign_in(
             let to = format!("/portal/second-factor?next={}", encode(next));
             signed_in(&state, &visitor, &session, &to).await
         }
-        Err(error) => not_let_in(error, WRONG, |mistakes| page(&visitor, email, next, &mistakes)),
+        Err(error) => not_let_in(error, WRONG, |mistakes| page(&state, &visitor, email, next, &mistakes)),
     }
 }
 
