@@ -3,6 +3,8 @@
 //! Such a form holds a number of its own, under which the outcome is kept for a day, as the API keeps answers under idempotency keys. Kept is
 //! what was made, never a secret: who sends the form again is led to what it has made.
 
+use axum::http::StatusCode;
+use kallglot_app::Error;
 use kallglot_app::idempotency::{Repeatable, Replay};
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::id::{OrganizationId, PersonId};
@@ -34,9 +36,21 @@ fn is_number(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn used() -> Refusal {
-    let message = "This form was sent before with other entries. Open it anew.";
-    Refusal::page(axum::http::StatusCode::CONFLICT, "Sent before", message)
+/// What is said of an error of work that a form does once.
+pub(crate) fn refusal(error: Error) -> Refusal {
+    match error.code() {
+        ErrorCode::IdempotencyConflict => Refusal::page(
+            StatusCode::CONFLICT,
+            "Just a moment",
+            "This form is being worked on. Wait a moment, then look whether it is done.",
+        ),
+        ErrorCode::IdempotencyMismatch => Refusal::page(
+            StatusCode::CONFLICT,
+            "Sent before",
+            "This form was sent before with other entries. Open it anew.",
+        ),
+        _ => error.into(),
+    }
 }
 
 /// A form that is being worked on: nobody else can send it meanwhile.
@@ -83,25 +97,13 @@ impl Once {
         let body = Map::from_iter([("asked".to_owned(), Value::String(asked))]);
         let fingerprint = Fingerprint::of("POST", path, &body);
         let request = visitor.arrival.request;
-        match Repeatable::begin(&state.app, tenant, key, fingerprint, request).await {
-            Ok(repeatable) => Ok(Self(repeatable)),
-            Err(error) if error.code() == ErrorCode::IdempotencyConflict => Err(Refusal::page(
-                axum::http::StatusCode::CONFLICT,
-                "Just a moment",
-                "This form is being worked on. Wait a moment, then look whether it is done.",
-            )),
-            Err(error) if error.code() == ErrorCode::IdempotencyMismatch => Err(used()),
-            Err(error) => Err(error.into()),
-        }
+        let begun = Repeatable::begin(&state.app, tenant, key, fingerprint, request).await;
+        begun.map(Self).map_err(refusal)
     }
 
     /// What the form has made before, if it was sent before.
     pub(crate) async fn made_before(&self) -> Result<Option<String>, Refusal> {
-        match self.0.find().await {
-            Ok(replay) => Ok(replay.map(text)),
-            Err(error) if error.code() == ErrorCode::IdempotencyMismatch => Err(used()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.0.find().await.map_err(refusal)?.map(text))
     }
 
     /// Keeps what the form has made.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use kallglot_app::idempotency::Made;
 use kallglot_app::keys::{Authority, CreateKey};
 use kallglot_app::quickstart::Quickstart;
-use kallglot_core::api_key::Secret;
+use kallglot_core::api_key::{ApiKey, Secret};
 use kallglot_core::permission::{Permission, PermissionSet};
 use kallglot_core::person::Act;
 use kallglot_core::session::Environment;
@@ -169,8 +169,8 @@ async fn make_key(State(state): State<PortalState>, member: Member, form: Form) 
     let asked = CreateKey { name: KEY_NAME.into(), permissions: Some(KEY_PERMISSIONS), ..CreateKey::default() };
     let by = Authority::Person(&organization, member.tenant.environment);
     let change = member.change(&state);
-    let made =
-        state.app.create_key(by, &change, asked, Some(&once.0), |key, _| key.id.to_string().into_bytes()).await?;
+    let id = |key: &ApiKey, _: &Secret| key.id.to_string().into_bytes();
+    let made = state.app.create_key(by, &change, asked, Some(&once.0), id).await.map_err(once::refusal)?;
     match made {
         Made::New(new) => Ok(secret::started(&state, &member, &new).into_response()),
         Made::Replay(_) => Ok(Redirect::to(&member.url("/quickstart?done=once")).into_response()),
@@ -227,7 +227,7 @@ mod tests {
     fn every_snippet_has_its_places_filled_in() {
         for (name, _, text) in SNIPPETS {
             let filled = fill(text, "sk_test_abc", "http://127.0.0.1:8080");
-            assert!(filled.contains("sk_test_abc") && filled.contains("http://127.0.0.1:8080/"), "{name}");
+            assert!(filled.contains("sk_test_abc") && filled.contains("http://127.0.0.1:8080"), "{name}");
             assert!(!filled.contains("{{"), "{name}");
         }
     }

@@ -15,6 +15,7 @@ use crate::guard::Member;
 use crate::layout::{Area, Page, page};
 use crate::once::{self, Once};
 use crate::refusal::Refusal;
+use kallglot_core::api_key::{ApiKey, Secret};
 use kallglot_core::organization::Organization;
 use maud::html;
 
@@ -74,8 +75,8 @@ pub(super) async fn create(State(state): State<PortalState>, member: Member, for
     };
     let by = Authority::Person(&organization, member.tenant.environment);
     // What is kept is the key's id, not its secret.
-    let made =
-        state.app.create_key(by, &change, asked, Some(&once.0), |key, _| key.id.to_string().into_bytes()).await?;
+    let id = |key: &ApiKey, _: &Secret| key.id.to_string().into_bytes();
+    let made = state.app.create_key(by, &change, asked, Some(&once.0), id).await.map_err(once::refusal)?;
     match made {
         Made::New(new) => Ok(secret::created(&state, &member, &new).into_response()),
         Made::Replay(replay) => {
