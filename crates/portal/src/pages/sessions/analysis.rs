@@ -44,7 +44,7 @@ pub(super) fn section(
     profiles: &[ComplianceProfile],
     something_was_said: bool,
 ) -> Result<Markup, Refusal> {
-    let shown = analyses.first().map(|newest| one(newest)).transpose()?;
+    let shown = analyses.first().map(one).transpose()?;
     Ok(html! {
         h2 id="analysis" { "Analysis" }
         @match shown {
