@@ -1,8 +1,13 @@
 //! The portal over HTTP, as browsers ask for it, without a browser.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail at once")]
 
+mod accounts;
+mod forms;
 mod keys;
+mod members;
 mod quickstart;
 mod sessions;
 mod settings;
+mod sign_in;
 mod walk;
 mod webhooks;
