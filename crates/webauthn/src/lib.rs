@@ -14,6 +14,9 @@ mod cbor;
 mod client_data;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod key;
 mod party;
 mod response;
