@@ -18,6 +18,8 @@ use crate::{Fetch, Request, SignInError};
 
 /// How long what the provider says of itself is believed.
 const CONFIGURATION_KEPT: SignedDuration = SignedDuration::from_hours(1);
+/// For how long it is not asked again after it could not be: who comes meanwhile does not wait.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
 /// How often its keys are fetched at most, though tokens come that no known key has signed.
 const KEYS_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -82,6 +84,13 @@ struct Configuration {
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
+/// What was last heard of it.
+#[derive(Default)]
+struct Heard {
+    known: Option<Known>,
+    failed: Option<(Timestamp, SignInError)>,
+}
+
 struct Known {
     configuration: Arc<Configuration>,
     configured_at: Timestamp,
@@ -89,11 +98,17 @@ struct Known {
     keys_at: Option<Timestamp>,
 }
 
+impl Known {
+    fn new(configuration: Arc<Configuration>, configured_at: Timestamp) -> Self {
+        Self { configuration, configured_at, keys: Vec::new(), keys_at: None }
+    }
+}
+
 /// A provider. What it says of itself is kept for an hour.
 pub struct Provider {
     config: ProviderConfig,
     fetch: Arc<dyn Fetch>,
-    known: Mutex<Option<Known>>,
+    heard: Mutex<Heard>,
 }
 
 #[derive(Deserialize)]
@@ -125,7 +140,7 @@ fn is_private(address: &str) -> bool {
 impl Provider {
     /// The provider of this configuration, which is asked when somebody wants to sign in.
     pub fn new(config: ProviderConfig, fetch: Arc<dyn Fetch>) -> Self {
-        Self { config, fetch, known: Mutex::default() }
+        Self { config, fetch, heard: Mutex::default() }
     }
 
     /// Whether an issuer can be asked: it is an HTTPS address, or one on this machine, without query or fragment.
@@ -267,10 +282,29 @@ impl Provider {
 
     /// What it says of itself. Who asks at the same time waits for one answer.
     async fn configuration(&self, now: Timestamp) -> Result<Arc<Configuration>, SignInError> {
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.configured_at + CONFIGURATION_KEPT > now) {
+        let mut heard = self.heard.lock().await;
+        if let Some(known) = heard.known.as_ref().filter(|known| known.configured_at + CONFIGURATION_KEPT > now) {
             return Ok(Arc::clone(&known.configuration));
         }
+        if let Some((at, error)) = &heard.failed
+            && *at + AGAIN_AFTER > now
+        {
+            return Err(error.clone());
+        }
+        match self.configure().await {
+            Ok(configuration) => {
+                let configuration = Arc::new(configuration);
+                *heard = Heard { known: Some(Known::new(Arc::clone(&configuration), now)), failed: None };
+                Ok(configuration)
+            }
+            Err(error) => {
+                heard.failed = Some((now, error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn configure(&self) -> Result<Configuration, SignInError> {
         let issuer = &self.config.issuer;
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let configuration: Configuration = self.get(&url).await?;
@@ -281,20 +315,13 @@ impl Provider {
         if ![authorization_endpoint, token_endpoint, jwks_uri].into_iter().all(|address| is_private(address)) {
             return Err(provider("one of its addresses is not an https:// address"));
         }
-        let configuration = Arc::new(configuration);
-        *known = Some(Known {
-            configuration: Arc::clone(&configuration),
-            configured_at: now,
-            keys: Vec::new(),
-            keys_at: None,
-        });
         Ok(configuration)
     }
 
     /// Its keys. `newer`: a token came that none of them has signed, so they may have changed.
     async fn keys(&self, now: Timestamp, newer: bool) -> Result<Vec<Key>, SignInError> {
-        let mut known = self.known.lock().await;
-        let Some(known) = known.as_mut() else { return Err(provider("it has not been asked")) };
+        let mut heard = self.heard.lock().await;
+        let Some(known) = heard.known.as_mut() else { return Err(provider("it has not been asked")) };
         let stale = match known.keys_at {
             None => true,
             Some(at) => newer && at + KEYS_EVERY <= now,

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail at once")]
 
 mod accounts;
+mod authenticator;
 mod forms;
 mod keys;
 mod members;
+mod passkeys;
 mod quickstart;
 mod sessions;
 mod settings;
 mod sign_in;
+mod single_sign_on;
 mod walk;
 mod webhooks;
