@@ -94,21 +94,24 @@ pub(super) fn plan_name(organization: &Organization) -> &'static str {
     }
 }
 
+/// The limits: what each is called, and how much it is.
+type Limit = (&'static str, fn(&Limits) -> u32);
+const LIMITS: [Limit; 4] = [
+    ("Requests per minute, all keys together", |limits| limits.requests_per_minute_max),
+    ("Sessions at one time", |limits| limits.concurrent_sessions_max),
+    ("Messages per second on one stream", |limits| limits.stream_messages_per_second_max),
+    ("Bytes of audio per second on one stream", |limits| limits.stream_audio_bytes_per_second_max),
+];
+
 /// The limits of both environments, side by side.
 pub(super) fn limits(organization: &Organization) -> Markup {
     let live = organization.limits(Environment::Live);
     let test = organization.limits(Environment::Test);
-    let rows: [(&str, fn(&Limits) -> u32); 4] = [
-        ("Requests per minute, all keys together", |limits| limits.requests_per_minute_max),
-        ("Sessions at one time", |limits| limits.concurrent_sessions_max),
-        ("Messages per second on one stream", |limits| limits.stream_messages_per_second_max),
-        ("Bytes of audio per second on one stream", |limits| limits.stream_audio_bytes_per_second_max),
-    ];
     table(
         "Limits",
         &["Limit", "Live", "Test"],
         html! {
-            @for (name, of) in rows {
+            @for (name, of) in LIMITS {
                 tr { th scope="row" { (name) } td.number { (count(of(&live).into())) } td.number { (count(of(&test).into())) } }
             }
         },

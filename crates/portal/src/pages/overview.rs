@@ -4,6 +4,7 @@ use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
 use kallglot_app::keys::portal;
 use kallglot_app::usage::Period;
+use kallglot_core::alert::AlertRule;
 use kallglot_core::api_key::{ApiKey, KeyStatus};
 use kallglot_core::delivery::{DisabledReason, Webhook, WebhookState};
 use kallglot_core::organization::Organization;
@@ -44,6 +45,7 @@ async fn show(State(state): State<PortalState>, member: Member) -> Result<Page, 
     };
     let keys = app.storage.keys(tenant, &PageRequest::newest(LOOKED_MAX)).await?.items;
     let webhooks = app.storage.webhooks(tenant, &PageRequest::newest(LOOKED_MAX)).await?.items;
+    let rules = app.storage.alert_rules(tenant).await?;
     let sessions = app.storage.sessions(tenant, &PageRequest::newest(SESSIONS_SHOWN)).await?.items;
     let balance = app.storage.credit_balance(tenant.organization).await?.unwrap_or_default();
     let in_use = app.slots_in_use(tenant).await?;
@@ -52,7 +54,8 @@ async fn show(State(state): State<PortalState>, member: Member) -> Result<Page, 
     for (_, totals) in app.usage_totals(tenant, None, Period::Day).await? {
         day.merge(&totals);
     }
-    let attention = attention(&member, &organization, &keys, &webhooks, balance.remaining, now);
+    let looked_at = Looked { organization: &organization, keys: &keys, webhooks: &webhooks, rules: &rules };
+    let attention = attention(&member, &looked_at, balance.remaining, now);
     let body = html! {
         @if let Some(found) = &quickstart {
             section.panel aria-labelledby="quickstart" {
@@ -103,16 +106,21 @@ pub(super) fn signed(number: i64) -> String {
     format!("{sign}{}", count(number.unsigned_abs()))
 }
 
+/// What is looked through for what needs attention.
+struct Looked<'a> {
+    organization: &'a Organization,
+    keys: &'a [ApiKey],
+    webhooks: &'a [Webhook],
+    rules: &'a [AlertRule],
+}
+
 /// What somebody should look at, the most urgent first.
-fn attention(
-    member: &Member,
-    organization: &Organization,
-    keys: &[ApiKey],
-    webhooks: &[Webhook],
-    credits: i64,
-    now: Timestamp,
-) -> Vec<Markup> {
+fn attention(member: &Member, looked_at: &Looked<'_>, credits: i64, now: Timestamp) -> Vec<Markup> {
+    let Looked { organization, keys, webhooks, rules } = *looked_at;
     let mut found = Vec::new();
+    for rule in rules.iter().filter(|rule| rule.firing.is_some()) {
+        found.push(html! { p.note.bad { b { "Alert: " (rule.name) } ". " (rule.condition()) ". " a href=(member.url("/alerts")) { "Alerts" } } });
+    }
     if !organization.active {
         found.push(html! { p.note.bad { b { "This organization is not active." } " Every request with its keys is refused. Ask the server's operator." } });
     }

@@ -4,13 +4,16 @@ use axum::extract::{Path, State};
 use jiff::Timestamp;
 use kallglot_app::keys::standing::OldSecretUse;
 use kallglot_app::keys::{portal, unused_permissions};
+use kallglot_app::usage::Period;
 use kallglot_core::api_key::{ApiKey, KeyStatus};
 use kallglot_core::person::Act;
+use kallglot_core::usage::Totals;
 use maud::{Markup, html};
 
 use super::permission::meaning;
 use super::{expires_soon, find, shown, status_badge, url_of};
 use crate::PortalState;
+use crate::chart::sparkline;
 use crate::components::{Tone, act, badge, count, mono, nothing, properties, table, time, time_or};
 use crate::guard::Member;
 use crate::layout::{Area, Page, page};
@@ -36,6 +39,7 @@ pub(super) async fn show(
         Some(_) => Some(app.old_secret_use(member.tenant, key.id).await?),
         None => None,
     };
+    let day = app.usage_totals(member.tenant, Some(key.id), Period::Day).await?;
     let manages = member.may(Act::ManageKeys) && key.revoked_at.is_none();
     let permissions = html! {
         @for permission in key.permissions.iter() {
@@ -78,8 +82,8 @@ pub(super) async fn show(
                     None => html! { "The organization's" },
                 }),
             ]))
-            p { a href=(member.url(&format!("/requests?key={}", key.id))) { "Its requests" } " · " a href=(member.url(&format!("/usage?key={}", key.id))) { "Its usage" } }
         }
+        (usage(&member, &key, &day))
         h2 { "What it may do" }
         @if !unused.is_empty() && manages {
             p { "What a key does not use can be taken from it without harm: " a href=(url_of(&member, key.id, "/edit")) { "change its permissions" } "." }
@@ -108,6 +112,26 @@ fn warnings(member: &Member, key: &ApiKey, now: Timestamp) -> Markup {
                     (act(&member.visitor, &url_of(member, key.id, "/quarantine/lift"), "Lift the quarantine", ""))
                 }
             }
+        }
+    }
+}
+
+/// What was done with it in the last day.
+fn usage(member: &Member, key: &ApiKey, day: &[(Timestamp, Totals)]) -> Markup {
+    let mut all = Totals::default();
+    day.iter().for_each(|(_, totals)| all.merge(totals));
+    let words = format!("Requests of the last 24 hours, hour by hour: {} in all", count(all.requests));
+    let requests: Vec<u64> = day.iter().map(|(_, totals)| totals.requests).collect();
+    html! {
+        section.panel aria-labelledby="usage" {
+            h2 #usage { "The last 24 hours" }
+            (sparkline(&words, &requests))
+            (properties(&[
+                ("Requests", html! { (count(all.requests)) }),
+                ("Refused or failed", html! { (count(all.errors)) }),
+                ("Refused by a rate limit", html! { (count(all.rate_limited)) }),
+            ]))
+            p { a href=(member.url(&format!("/usage?key={}", key.id))) { "Its usage" } " · " a href=(member.url(&format!("/requests?key={}", key.id))) { "Its requests" } }
         }
     }
 }

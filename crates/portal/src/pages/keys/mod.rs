@@ -12,17 +12,21 @@ mod revoke;
 mod rotate;
 pub(crate) mod secret;
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
+use kallglot_app::usage::Period;
 use kallglot_core::api_key::{ApiKey, KeyStatus, prefix};
 use kallglot_core::id::ApiKeyId;
 use kallglot_core::organization::Organization;
 use kallglot_core::person::Act;
+use kallglot_core::usage::Totals;
 use kallglot_storage::PageRequest;
 use maud::{Markup, html};
 
 use crate::PortalState;
-use crate::components::{Tone, badge, empty, table, time_or};
+use crate::components::{Tone, badge, count, empty, table, time_or};
 use crate::form::Form;
 use crate::guard::Member;
 use crate::layout::{Area, Page, page};
@@ -34,6 +38,9 @@ use crate::route::{Access, Route};
 const PAGE_ITEMS: u32 = 25;
 /// Keys that expire within this time are pointed at.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// Keys whose usage is asked for, the busiest first.
+const USAGE_KEYS_MAX: u32 = 1000;
 
 const SEE: Access = Access::Member(Act::View);
 const MANAGE: Access = Access::Member(Act::ManageKeys);
@@ -98,6 +105,8 @@ async fn list(State(state): State<PortalState>, member: Member, form: Form) -> R
     let now = state.app.clock.now();
     let request = PageRequest { limit: PAGE_ITEMS, cursor: cursor(&form)? };
     let found = state.app.storage.keys(member.tenant, &request).await?;
+    let day: HashMap<ApiKeyId, Totals> =
+        state.app.usage_by_key(member.tenant, Period::Day, USAGE_KEYS_MAX).await?.into_iter().collect();
     let manages = member.may(Act::ManageKeys);
     let new = member.url("/keys/new");
     let rows = html! {
@@ -108,6 +117,7 @@ async fn list(State(state): State<PortalState>, member: Member, form: Form) -> R
                 td { (status_badge(key, now)) }
                 td.number { (key.permissions.iter().count()) }
                 td { (time_or(key.last_used_at, "Never")) }
+                td.number { (count(day.get(&key.id).map_or(0, |totals| totals.requests))) }
                 td {
                     (time_or(key.expires_at, "Never"))
                     @if expires_soon(key, now) { " " (badge(Tone::Busy, "Soon")) }
@@ -121,7 +131,7 @@ async fn list(State(state): State<PortalState>, member: Member, form: Form) -> R
             (empty("There are no keys here yet.", manages.then_some((new.as_str(), "Create a key"))))
         } @else {
             @if manages { div.row { a.button.primary href=(new) { "Create a key" } } }
-            (table("API keys", &["Name", "Secret", "State", "Permissions", "Last used", "Expires"], rows))
+            (table("API keys", &["Name", "Secret", "State", "Permissions", "Last used", "Requests, 24 h", "Expires"], rows))
             (pages(&found, &request, &member.url("/keys?"), |key| key.id))
         }
     };

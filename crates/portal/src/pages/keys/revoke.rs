@@ -3,13 +3,15 @@
 use axum::extract::{Path, State};
 use axum::response::Redirect;
 use kallglot_app::keys::{Authority, standing};
+use kallglot_app::usage::Period;
+use kallglot_core::api_key::ApiKey;
 use kallglot_core::person::Act;
 use kallglot_storage::KeyUpdate;
 use maud::html;
 
 use super::{find, organization, url_of};
 use crate::PortalState;
-use crate::components::{form, properties, time, time_or};
+use crate::components::{count, form, properties, time, time_or};
 use crate::form::Form;
 use crate::guard::Member;
 use crate::layout::{Area, Page, page};
@@ -30,6 +32,8 @@ pub(super) async fn show(
         many if many >= standing::SESSIONS_MAX as usize => format!("{many} or more"),
         many => many.to_string(),
     };
+    let hour = requests(&state, &member, &key, Period::Hour).await?;
+    let day = requests(&state, &member, &key, Period::Day).await?;
     let fields = html! {
         label.choice {
             input type="checkbox" name="close_streams" value="yes";
@@ -46,6 +50,8 @@ pub(super) async fn show(
             h2 #breaks { "What this breaks" }
             (properties(&[
                 ("Last used", time_or(key.last_used_at, "Never: nothing uses it")),
+                ("Requests in the last hour", html! { (count(hour)) }),
+                ("Requests in the last 24 hours", html! { (count(day)) }),
                 ("Calls that are not over", html! { (how_many) }),
             ]))
             @if !open.is_empty() {
@@ -62,6 +68,12 @@ pub(super) async fn show(
         (form(&member.visitor, &url_of(&member, key.id, "/revoke"), fields))
     };
     Ok(page(&member, Area::Keys, &format!("Revoke {}", key.name), body))
+}
+
+/// How many requests a key had.
+async fn requests(state: &PortalState, member: &Member, key: &ApiKey, period: Period) -> Result<u64, Refusal> {
+    let steps = state.app.usage_totals(member.tenant, Some(key.id), period).await?;
+    Ok(steps.iter().map(|(_, totals)| totals.requests).sum())
 }
 
 /// `POST …/keys/{key}/revoke`. Doing it twice does no harm.
