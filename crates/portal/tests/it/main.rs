@@ -6,6 +6,7 @@ mod authenticator;
 mod forms;
 mod keys;
 mod members;
+mod nodes;
 mod passkeys;
 mod quickstart;
 mod sessions;
