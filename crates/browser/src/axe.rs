@@ -68,13 +68,4 @@ impl Browser {
         };
         found.iter().map(violation).collect()
     }
-
-    /// Fails when something keeps people out of the page as it looks now.
-    ///
-    /// # Panics
-    /// When something does, with what and where.
-    pub async fn assert_accessible(&mut self) {
-        let found: Vec<String> = self.violations().await.iter().map(ToString::to_string).collect();
-        assert!(found.is_empty(), "{} keeps people out:\n{}", self.url().await, found.join("\n"));
-    }
 }

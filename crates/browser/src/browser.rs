@@ -187,6 +187,12 @@ impl Browser {
         all.as_array().cloned().unwrap_or_default()
     }
 
+    /// Sets a cookie of the page's site, as its server would.
+    pub async fn set_cookie(&mut self, name: &str, value: &str) {
+        let cookie = json!({ "name": name, "value": value, "path": "/", "httpOnly": true, "sameSite": "Lax" });
+        self.done(self.session.post("/cookie", json!({ "cookie": cookie })).await);
+    }
+
     /// Forgets all cookies of the page's site, as somebody does who comes with another browser.
     pub async fn forget_cookies(&mut self) {
         self.done(self.session.delete("/cookie").await);
@@ -280,4 +286,9 @@ fn quoted(text: &str) -> String {
         return format!("concat({})", parts.join(", '\"', "));
     }
     format!("\"{text}\"")
+}
+
+/// A script's list of texts.
+pub(crate) fn texts(found: &Value) -> Vec<String> {
+    found.as_array().into_iter().flatten().map(|one| one.as_str().unwrap_or_default().to_owned()).collect()
 }

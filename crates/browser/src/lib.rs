@@ -10,7 +10,7 @@
 //! browser.press("Sign in").await;
 //! browser.see("Welcome").await;
 //! browser.look(Width::Narrow, Theme::Dark).await;
-//! browser.assert_accessible().await;
+//! assert_eq!(browser.violations().await, []);
 //! browser.close().await; // fails when a page wrote an error to its console or broke its content security policy
 //! # }
 //! ```

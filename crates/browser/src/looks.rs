@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::Browser;
+use crate::browser::texts;
 
 /// How wide the window is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,18 +81,14 @@ impl Browser {
         BASE64_STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64")
     }
 
-    /// Fails when the page is wider than its window: it would have to be scrolled sideways to be read (WCAG 2.2, 1.4.10).
-    ///
-    /// # Panics
-    /// When it is, with what sticks out.
-    pub async fn assert_fits(&self) {
+    /// What sticks out of the window: the page would have to be scrolled sideways to be read (WCAG 2.2, 1.4.10). Empty when it fits.
+    pub async fn overflow(&self) -> Vec<String> {
         let script = "const width = arguments[0];
             const wide = document.documentElement.scrollWidth;
             if (wide <= width) return [];
             const out = [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > width + 0.5);
-            return [`${wide} > ${width}`, ...out.slice(0, 5).map((e) => e.outerHTML.slice(0, 200))];";
+            return [`${wide} pixels wide, not ${width}`, ...out.slice(0, 5).map((e) => e.outerHTML.slice(0, 200))];";
         // Not the page's own idea of it: a telephone zooms out of a page that is too wide.
-        let found = self.run(script, &[json!(self.width.size().0)]).await;
-        assert_eq!(found, json!([]), "{} does not fit", self.url().await);
+        texts(&self.run(script, &[json!(self.width.size().0)]).await)
     }
 }

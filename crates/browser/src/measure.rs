@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::Browser;
+use crate::browser::texts;
 
 /// Collects layout shifts from the page's first moment on (<https://wicg.github.io/layout-instability/>).
 const WATCH: &str = "
@@ -53,16 +54,13 @@ impl Browser {
         self.cdp("Network.clearBrowserCache", json!({})).await;
     }
 
-    /// Fails when something on the page has moved by itself since it was first drawn.
-    ///
-    /// # Panics
-    /// When something has, with what and how much.
-    pub async fn assert_still(&self) {
+    /// What on the page has moved by itself since it was first drawn, and how much. Empty when nothing has.
+    pub async fn shifts(&self) -> Vec<String> {
         // What is drawn is reported after the frame in which it is drawn.
         let frames = "const done = arguments[arguments.length - 1];
             document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0))));";
         self.done(self.session.post("/execute/async", json!({ "script": frames, "args": [] })).await);
-        let shifts = self.run("return window.layoutShifts;", &[]).await;
-        assert_eq!(shifts, json!([]), "{} has moved", self.url().await);
+        let shifts = "return window.layoutShifts.map(({ value, moved }) => `moved by ${value}: ${moved.join(', ')}`);";
+        texts(&self.run(shifts, &[]).await)
     }
 }

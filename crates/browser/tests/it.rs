@@ -142,7 +142,7 @@ async fn pages_that_keep_people_out_are_found_in_either_theme() {
     let (mut browser, at) = begin(Setup::default()).await;
     browser.look(Width::Wide, Theme::Light).await;
     browser.open(&at("/bars")).await;
-    browser.assert_accessible().await;
+    assert_eq!(browser.violations().await, []);
     browser.look(Width::Narrow, Theme::Dark).await;
     let rules: Vec<String> = browser.violations().await.into_iter().map(|violation| violation.rule).collect();
     assert_eq!(rules, ["color-contrast"], "grey on grey");
@@ -157,17 +157,16 @@ async fn pages_that_keep_people_out_are_found_in_either_theme() {
 async fn what_a_page_weighs_and_whether_it_moves_is_measured() {
     let (mut browser, at) = begin(Setup::default()).await;
     browser.open(&at("/hello")).await;
-    browser.assert_still().await;
+    assert_eq!(browser.shifts().await, [""; 0]);
     let weight = browser.weight().await;
     assert_eq!(weight.requests, 2, "the page and its script: {weight:?}");
     assert!((300..2000).contains(&weight.transferred_bytes), "{weight:?}");
 
     browser.open(&at("/moves")).await;
     browser.until("it has moved", "document.title === 'moved'").await;
-    let moved = tokio::spawn(async move { browser.assert_still().await }).await;
-    let message = moved.unwrap_err().into_panic();
-    let message = message.downcast_ref::<String>().unwrap();
-    assert!(message.contains("/moves has moved") && message.contains("<p>This paragraph"), "{message}");
+    let moved = browser.shifts().await.concat();
+    assert!(moved.contains("moved by 0.") && moved.contains("<p>This paragraph"), "{moved}");
+    browser.close().await;
 }
 
 #[tokio::test]
@@ -176,7 +175,7 @@ async fn pages_are_looked_at_wide_and_narrow_and_pictured_whole() {
     for width in [Width::Wide, Width::Narrow] {
         browser.look(width, Theme::Light).await;
         browser.open(&at("/form")).await;
-        browser.assert_fits().await;
+        assert_eq!(browser.overflow().await, [""; 0]);
         let picture = browser.screenshot().await;
         assert_eq!(&picture[1..4], b"PNG");
         let number = |at: usize| u32::from_be_bytes(picture[at..at + 4].try_into().unwrap());
@@ -185,9 +184,9 @@ async fn pages_are_looked_at_wide_and_narrow_and_pictured_whole() {
         assert_eq!((&small[8..12], small.len() <= 8_000), (&b"WEBP"[..], true));
     }
     browser.open(&at("/wide")).await;
-    let fits = tokio::spawn(async move { browser.assert_fits().await }).await;
-    let message = fits.unwrap_err().into_panic();
-    assert!(message.downcast_ref::<String>().unwrap().contains("width:700px"));
+    let overflow = browser.overflow().await.concat();
+    assert!(overflow.contains("width:700px"), "{overflow}");
+    browser.close().await;
 }
 
 #[tokio::test]

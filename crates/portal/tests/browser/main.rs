@@ -1,0 +1,4 @@
+//! The portal in a real browser.
+
+mod example;
+mod pages;
