@@ -182,7 +182,7 @@ pub(crate) fn page_with(member: &Member, area: Area, title: &str, scripts: &[&st
             (account_menu(&signed_in))
         }
         @if environment == Environment::Test {
-            p.environment-note { "Test environment: nothing here costs credits, and nothing of it is seen in the live environment." }
+            aside.environment-note aria-label="Environment, note" { "Test environment: nothing here costs credits, and nothing of it is seen in the live environment." }
         }
         div.columns {
             (navigation(member, area))

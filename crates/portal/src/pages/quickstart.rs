@@ -74,7 +74,7 @@ fn fill(text: &str, key: &str, server: &str) -> String {
 fn step(name: &str, done: bool, title: &str, body: Markup) -> Markup {
     html! {
         li data-step=(name) {
-            h3 { (title) " " span data-badge="" { @if done { (badge(Tone::Good, "Done")) } @else { (badge(Tone::Plain, "Waiting")) } } }
+            h2 { (title) " " span data-badge="" { @if done { (badge(Tone::Good, "Done")) } @else { (badge(Tone::Plain, "Waiting")) } } }
             (body)
         }
     }

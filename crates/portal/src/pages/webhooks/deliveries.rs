@@ -73,7 +73,7 @@ fn attempts(log: &DeliveryLog) -> Markup {
                 details {
                     summary { "What was sent" }
                     // The signatures are not kept: whoever has the secret can make them of these, and nobody else should.
-                    (code(&format!("sent-{}", index + 1), "Request", &format!(
+                    (code(&format!("sent-{}", index + 1), &format!("Request of attempt {}", index + 1), &format!(
                         "POST {}\ncontent-type: application/json\nwebhook-id: {}\nwebhook-timestamp: {}\nwebhook-signature: (not kept)\nkallglot-signature: (not kept)",
                         attempt.url, log.delivery.event, attempt.at.as_second()
                     )))
@@ -104,9 +104,9 @@ fn answer(number: usize, attempt: &Attempt) -> Markup {
         @if attempt.status.is_some() {
             details open[attempt.error.is_some()] {
                 summary { "What came back" }
-                (code(&format!("headers-{number}"), "Headers of the answer", attempt.answer_headers.trim_end()))
+                (code(&format!("headers-{number}"), &format!("Headers of answer {number}"), attempt.answer_headers.trim_end()))
                 @if attempt.answer_body.is_empty() { p.quiet { "The answer had no text." } }
-                @else { (code(&format!("answer-{number}"), "Body of the answer, its beginning", &attempt.answer_body)) }
+                @else { (code(&format!("answer-{number}"), &format!("Body of answer {number}, its beginning"), &attempt.answer_body)) }
             }
         }
     }
