@@ -43,6 +43,9 @@ pub(crate) struct Example {
     pub(crate) operator: Visitor,
     /// What stands in paths: a route's placeholder with the id of something that there is.
     ids: BTreeMap<&'static str, String>,
+    /// A session that was made on the page to try it, and one that is being held.
+    tried: String,
+    live: Call,
     _receivers: Vec<FakeReceiver>,
 }
 
@@ -104,12 +107,15 @@ impl Example {
             let member = server.member(&team, role).await;
             ids.insert("person", member.person.unwrap().to_string());
         }
-        let owner = server.signed_in(team.owner).await;
+        let mut owner = server.signed_in(team.owner).await;
         server.confirm(&owner).await;
         let operator = server.signed_in(server.operator().await).await;
         server.confirm(&operator).await;
-        let receivers = use_it(&server, &team, &mut ids).await;
-        Self { server, team, owner, operator, ids, _receivers: receivers }
+        let (receivers, live) = use_it(&server, &team, &mut ids).await;
+        owner.get(&team.at("test", "/try")).await;
+        let tried = owner.post(&team.at("test", "/try"), &[("customer", "en"), ("agent", "es")]).await;
+        let tried = tried.location().unwrap().rsplit('/').next().unwrap().to_owned();
+        Self { server, team, owner, operator, ids, tried, live, _receivers: receivers }
     }
 
     /// The path of a route with the ids of this example.
@@ -120,6 +126,7 @@ impl Example {
         let segments = entry.path.split('/').filter(|segment| !segment.is_empty()).map(|segment| {
             match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
                 None => segment.to_owned(),
+                Some("session") if entry.path.contains("/try/") => self.tried.clone(),
                 Some(name) => {
                     self.ids.get(name).unwrap_or_else(|| panic!("the example has no {name}: {entry:?}")).clone()
                 }
@@ -155,6 +162,9 @@ impl Example {
                 assert!(!is_page || head.status < 400, "{entry:?} gave {} for {path}", head.status);
             }
         }
+        let live = self.team.at("test", &format!("/sessions/{}", self.live.session.id));
+        let access = Access::Member(kallglot_core::person::Act::View);
+        places.push(Place { name: "sessions-session-live".into(), path: live, access });
         places
     }
 
@@ -165,7 +175,11 @@ impl Example {
 }
 
 /// Uses the server as its customers do. Notes what came of it.
-async fn use_it(server: &TestServer, team: &Team, ids: &mut BTreeMap<&'static str, String>) -> Vec<FakeReceiver> {
+async fn use_it(
+    server: &TestServer,
+    team: &Team,
+    ids: &mut BTreeMap<&'static str, String>,
+) -> (Vec<FakeReceiver>, Call) {
     let organization = team.organization();
     let (key, secret) =
         server.key_with(&organization, Environment::Test, |key| key.name = "Reception desk".into()).await;
@@ -180,7 +194,8 @@ async fn use_it(server: &TestServer, team: &Team, ids: &mut BTreeMap<&'static st
     }
 
     let night = server.client_with(&other);
-    let (call, _) = tokio::join!(hold_a_call(server, &api, true), hold_a_call(server, &night, true));
+    let calls = tokio::join!(hold_a_call(server, &api, true), hold_a_call(server, &night, false));
+    let (call, live) = calls;
     ids.insert("session", call.session.id.clone());
     let analysis = api.analyse(&call.session.id, &[], None).await.unwrap();
     ids.insert("analysis", analysis.id);
@@ -199,7 +214,7 @@ async fn use_it(server: &TestServer, team: &Team, ids: &mut BTreeMap<&'static st
     }
     server.app.store_what_waits().await.unwrap();
     delivered(&server.app, team, ids).await;
-    receivers
+    (receivers, live)
 }
 
 /// Waits until the endpoint that fails was tried once.
