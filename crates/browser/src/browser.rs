@@ -142,6 +142,12 @@ impl Browser {
         self.note_where().await;
     }
 
+    /// Presses the first element that a CSS selector names; a page that loads for it has loaded when this returns.
+    pub async fn press_first(&mut self, css: &str) {
+        self.find(css).await.click().await;
+        self.note_where().await;
+    }
+
     /// Waits until this can be read on the page.
     pub async fn see(&self, text: &str) {
         let what = format!("“{text}” is to be read");

@@ -147,7 +147,6 @@ page.addEventListener("change", (event) => {
   }
 });
 
-part("no-script").remove();
 start.disabled = false;
 file.disabled = false;
 addEventListener("pagehide", () => { silence(); stream?.close(); });

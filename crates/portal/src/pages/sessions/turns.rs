@@ -23,7 +23,7 @@ pub(crate) fn list(session: &Session, turns: &[Turn], audio: Option<&str>, is_li
         div.turns-head aria-hidden="true" {
             span {} span { "Customer, " (language(session.source_language.as_ref())) } span { "Agent, " (language(session.target_language.as_ref())) }
         }
-        ol.turns #turns role=[is_live.then_some("log")] aria-label="What was said" {
+        ol.turns #turns aria-live=[is_live.then_some("polite")] aria-label="What was said" {
             @for turn in sorted.into_iter().take(TURNS_MAX) {
                 (one(Some(turn), audio))
             }

@@ -271,7 +271,7 @@ async fn call(
     let chosen = side.unwrap_or(Speaker::Customer);
     let body = html! {
         div data-try data-session=(session.id) data-token=(format!("{here}/token")) data-after=(url_of(&member, &session, "")) {
-            p.note data-no-script { "This page needs JavaScript, since only a script can send what the microphone hears." }
+            noscript { p.note { "This page needs JavaScript, since only a script can send what the microphone hears." } }
             p.note role="status" data-status hidden {}
             p.note.bad role="alert" data-problem hidden {}
             div.halves {
