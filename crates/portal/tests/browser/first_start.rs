@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kallglot_app::people::setup_link;
 use kallglot_audio::fake_voice::voice;
 use kallglot_browser::{Browser, Setup};
 use kallglot_client::ServerMessage;
@@ -37,7 +38,9 @@ async fn somebody_new_comes_from_the_first_link_to_the_first_translated_words() 
     let said = ["Good morning, can you hear me?".to_owned()];
     let script = Script { utterances: [("en".to_owned(), said.to_vec())].into(), ..Script::default() };
     let server = ServerBuilder::default().script(script).start().await;
-    let link = server.app.setup_link().await.unwrap().expect("nobody is there yet");
+    let app = &server.app;
+    let link = setup_link(app.storage.as_ref(), &app.portal_url(), app.random.as_ref(), &server.change()).await;
+    let link = link.unwrap().expect("nobody is there yet");
     assert!(link.starts_with("http://localhost:") && link.contains("/portal/link#"), "{link}");
 
     let mut browser = Browser::start(Setup::default().microphone(&recording(folder.path()))).await;
@@ -57,7 +60,7 @@ async fn somebody_new_comes_from_the_first_link_to_the_first_translated_words() 
 
     // Three steps, each of which turns green by itself.
     browser.open(&format!("{home}/quickstart")).await;
-    browser.press("Make a key").await;
+    browser.press("Make a test key").await;
     browser
         .until(
             "the key is shown",

@@ -44,6 +44,7 @@ async fn a_key_is_made_used_rotated_and_revoked_while_a_client_uses_it() {
     browser.open(&address(&server, &team.at("test", "/keys"))).await;
     browser.press("Reception desk").await;
     browser.press("Revoke").await;
+    browser.press_first("input[name=close_streams]").await;
     browser.press_first("main button.danger").await;
     browser.see("Revoked").await;
     for client in [&old, &new] {
