@@ -49,8 +49,8 @@ pub(crate) struct Example {
     _receivers: Vec<FakeReceiver>,
 }
 
-/// Pages of something that this example has not: a passkey or an authenticator app that is to be removed.
-const LEFT_OUT: &[&str] = &["/account/passkeys/remove", "/account/authenticator/remove"];
+/// Pages of something that this example has not: a passkey, or an authenticator app with its recovery codes.
+const LEFT_OUT: &[&str] = &["/account/passkeys/remove", "/account/authenticator/remove", "/account/recovery-codes"];
 
 /// A page that there is.
 #[derive(Debug, Clone, PartialEq, Eq)]

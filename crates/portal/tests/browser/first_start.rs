@@ -72,6 +72,7 @@ async fn somebody_new_comes_from_the_first_link_to_the_first_translated_words() 
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .find(|word| word.starts_with("sk_test_") && word.len() > 20);
     let api = server.client_with(secret.expect("the person's own key is in the snippets"));
+    browser.press("See whether it arrives").await;
     browser
         .until("the first step is done", "document.querySelector('[data-step=key]')?.innerText.includes('Done')")
         .await;
