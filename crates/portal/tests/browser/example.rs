@@ -49,8 +49,15 @@ pub(crate) struct Example {
     _receivers: Vec<FakeReceiver>,
 }
 
-/// Pages of something that this example has not: a passkey, or an authenticator app with its recovery codes.
-const LEFT_OUT: &[&str] = &["/account/passkeys/remove", "/account/authenticator/remove", "/account/recovery-codes"];
+/// Pages of something that this example has not: a passkey, an authenticator app with its recovery codes, single sign-on.
+const LEFT_OUT: &[&str] = &[
+    "/account/passkeys/remove",
+    "/account/authenticator/remove",
+    "/account/recovery-codes",
+    "/sso",
+    "/sso/return",
+    "/confirm/sso",
+];
 
 /// A page that there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
