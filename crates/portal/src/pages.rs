@@ -1,5 +1,6 @@
 //! The pages: one module for each area, which gives its routes.
 
+mod alerts;
 mod audit;
 mod credits;
 mod keys;
@@ -7,10 +8,12 @@ mod operator;
 mod overview;
 mod people;
 mod quickstart;
+mod requests;
 mod sessions;
 mod settings;
 mod start;
 mod try_it;
+mod usage;
 mod webhooks;
 
 use crate::assets;
@@ -19,16 +22,19 @@ use crate::route::{Access, Route};
 /// Every route of the portal.
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![Route::get("/assets/{version}/{name}", Access::Anybody, assets::asset)];
+    routes.extend(alerts::routes());
     routes.extend(audit::routes());
     routes.extend(credits::routes());
     routes.extend(keys::routes());
     routes.extend(operator::routes());
     routes.extend(overview::routes());
     routes.extend(quickstart::routes());
+    routes.extend(requests::routes());
     routes.extend(settings::routes());
     routes.extend(sessions::routes());
     routes.extend(start::routes());
     routes.extend(try_it::routes());
+    routes.extend(usage::routes());
     routes.extend(people::routes());
     routes.extend(webhooks::routes());
     routes

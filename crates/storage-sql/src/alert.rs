@@ -246,35 +246,30 @@ pub async fn alerts<S: Sql>(
 }
 
 /// See [`kallglot_storage::AlertRepository::alerts_unseen`].
-pub async fn unseen<S: Sql>(db: &S, tenant: Tenant, person: PersonId) -> Result<u32> {
-    let sql = format!(
-        "SELECT count(*) FROM alerts WHERE {OF_TENANT} AND fired_at_us > coalesce((SELECT seen_at_us FROM alert_views \
-         WHERE person_id = ?3 AND organization_id = ?1 AND environment = ?2), 0)"
-    );
+pub async fn unseen<S: Sql>(db: &S, tenant: Tenant, person: PersonId) -> Result<(u32, Option<Timestamp>)> {
     let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
-    let count = db.first(&sql, params![organization, environment, person.to_string()], |row| number(row, 0)).await?;
-    Ok(u32::try_from(count.unwrap_or(0)).unwrap_or(u32::MAX))
-}
-
-/// See [`kallglot_storage::AlertRepository::alerts_seen`].
-pub async fn seen<S: Sql>(db: &S, tenant: Tenant, person: PersonId, at: Timestamp) -> Result<Option<Timestamp>> {
-    let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
-    let person = person.to_string();
-    let before = "SELECT person_id, seen_at_us FROM alert_views WHERE person_id = ?1 AND organization_id = ?2 \
-        AND environment = ?3";
-    let before = db
-        .first(before, params![person, organization, environment], |row| {
+    let seen = "SELECT person_id, seen_at_us FROM alert_views WHERE organization_id = ?1 AND environment = ?2 AND person_id = ?3";
+    let seen = db
+        .first(seen, params![organization, environment, person.to_string()], |row| {
             Columns::of(row, "alert_views", "person_id")?.time("seen_at_us")
         })
         .await?;
+    let sql = format!("SELECT count(*) FROM alerts WHERE {OF_TENANT} AND fired_at_us > ?3");
+    let after = seen.map_or(i64::MIN, us);
+    let count = db.first(&sql, params![organization, environment, after], |row| number(row, 0)).await?;
+    Ok((u32::try_from(count.unwrap_or(0)).unwrap_or(u32::MAX), seen))
+}
+
+/// See [`kallglot_storage::AlertRepository::alerts_seen`].
+pub async fn seen<S: Sql>(db: &S, tenant: Tenant, person: PersonId, at: Timestamp) -> Result<()> {
+    let (organization, environment) = (tenant.organization.to_string(), tenant.environment.as_str());
     db.execute(
         "INSERT INTO alert_views (person_id, organization_id, environment, seen_at_us) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (person_id, organization_id, environment) DO UPDATE SET seen_at_us = excluded.seen_at_us \
          WHERE alert_views.seen_at_us < excluded.seen_at_us",
-        params![person, organization, environment, us(at)],
+        params![person.to_string(), organization, environment, us(at)],
     )
-    .await?;
-    Ok(before)
+    .await
 }
 
 /// See [`kallglot_storage::AlertRepository::claim_alert_rules`].

@@ -72,11 +72,11 @@ pub trait AlertRepository: Send + Sync {
         page: &PageRequest<AlertId>,
     ) -> Result<Page<Alert>>;
 
-    /// How many alerts of the tenant began after this person last saw the list.
-    async fn alerts_unseen(&self, tenant: Tenant, person: PersonId) -> Result<u32>;
+    /// How many alerts of the tenant began after this person last saw the list, and when that was.
+    async fn alerts_unseen(&self, tenant: Tenant, person: PersonId) -> Result<(u32, Option<Timestamp>)>;
 
-    /// This person has seen the list at `at`; an earlier time than the stored one is passed over. Answers with the time before.
-    async fn alerts_seen(&self, tenant: Tenant, person: PersonId, at: Timestamp) -> Result<Option<Timestamp>>;
+    /// This person has seen the list at `at`; an earlier time than the stored one is passed over.
+    async fn alerts_seen(&self, tenant: Tenant, person: PersonId, at: Timestamp) -> Result<()>;
 
     /// Claims up to `limit` rules of all tenants that are due, the longest due first. A claim lapses after `lapses_after`, by the
     /// database's clock.

@@ -71,6 +71,12 @@ pub struct RequestFilter {
     pub old_secret: bool,
     /// Not before this time.
     pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// A method.
+    pub method: Option<String>,
+    /// A route, as a whole.
+    pub route: Option<String>,
     /// Older than this one.
     pub before: Option<RequestId>,
 }
@@ -82,6 +88,9 @@ impl RequestFilter {
             && self.key.is_none_or(|key| record.key == key)
             && (!self.old_secret || record.old_secret)
             && self.since.is_none_or(|since| record.at >= since)
+            && self.until.is_none_or(|until| record.at < until)
+            && self.method.as_deref().is_none_or(|method| record.method == method)
+            && self.route.as_deref().is_none_or(|route| record.route == route)
             && self.before.is_none_or(|before| record.id < before)
     }
 }
@@ -206,6 +215,7 @@ impl RequestLog {
         let from = filter.since.unwrap_or(kept_since).max(kept_since);
         let to =
             filter.before.map_or(now, |id| arrived_at(id).checked_add(SignedDuration::from_millis(1)).unwrap_or(now));
+        let to = filter.until.map_or(to, |until| until.min(to));
         let (mut before, mut looked) = (None, 0);
         let mut all_seen = false;
         // Blocks overlap a little at their ends: requests are logged in the order of their answers.

@@ -13,5 +13,6 @@ mod sessions;
 mod settings;
 mod sign_in;
 mod single_sign_on;
+mod usage;
 mod walk;
 mod webhooks;

@@ -71,17 +71,12 @@ macro_rules! alert_repository {
                     .await
                 }
 
-                async fn alerts_unseen(&self, tenant: Tenant, person: PersonId) -> Result<u32> {
+                async fn alerts_unseen(&self, tenant: Tenant, person: PersonId) -> Result<(u32, Option<Timestamp>)> {
                     self.read((tenant, person), |db, (tenant, person)| Box::pin(alert::unseen(db, *tenant, *person)))
                         .await
                 }
 
-                async fn alerts_seen(
-                    &self,
-                    tenant: Tenant,
-                    person: PersonId,
-                    at: Timestamp,
-                ) -> Result<Option<Timestamp>> {
+                async fn alerts_seen(&self, tenant: Tenant, person: PersonId, at: Timestamp) -> Result<()> {
                     self.write((tenant, person, at), |db, (tenant, person, at)| {
                         Box::pin(alert::seen(db, *tenant, *person, *at))
                     })

@@ -206,10 +206,10 @@ pub async fn who_has_not_seen_an_alert_is_known(storage: &impl Storage) {
     with_alert(storage).await;
     super::people::fill(storage).await;
     let people = [1, 2].map(PersonId::from_bits);
-    assert_eq!(storage.alerts_unseen(TENANT, people[0]).await.unwrap(), 1);
-    assert_eq!(storage.alerts_seen(TENANT, people[0], at(40)).await.unwrap(), None);
-    assert_eq!(storage.alerts_seen(TENANT, people[0], at(10)).await.unwrap(), Some(at(40)));
-    assert_eq!(storage.alerts_unseen(TENANT, people[0]).await.unwrap(), 0);
-    assert_eq!(storage.alerts_unseen(TENANT, people[1]).await.unwrap(), 1, "each has seen what they have seen");
-    assert_eq!(storage.alerts_unseen(STRANGERS[0], people[1]).await.unwrap(), 0);
+    assert_eq!(storage.alerts_unseen(TENANT, people[0]).await.unwrap(), (1, None));
+    storage.alerts_seen(TENANT, people[0], at(40)).await.unwrap();
+    storage.alerts_seen(TENANT, people[0], at(10)).await.unwrap();
+    assert_eq!(storage.alerts_unseen(TENANT, people[0]).await.unwrap(), (0, Some(at(40))));
+    assert_eq!(storage.alerts_unseen(TENANT, people[1]).await.unwrap(), (1, None), "each has seen what they have seen");
+    assert_eq!(storage.alerts_unseen(STRANGERS[0], people[1]).await.unwrap(), (0, None));
 }
