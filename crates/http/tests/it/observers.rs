@@ -70,7 +70,7 @@ async fn an_observer_reads_what_is_said_sees_how_loud_it_is_and_hears_nothing() 
     let text = call.next_final().await;
     let (mut observer, partials, finals, lags) = soon("what there is to see", watching).await.unwrap();
     assert!(partials > 0);
-    assert_eq!(finals, [text.clone()], "the same that the parties read");
+    assert_eq!(finals, std::slice::from_ref(&text), "the same that the parties read");
     assert_eq!((&lags[0]["id"], &lags[0]["speaker"]), (&text.id.clone().into(), &"customer".into()));
     assert!(lags[0]["final_ms"].is_u64() && lags[0]["first_audio_ms"].is_u64(), "{}", lags[0]);
 
