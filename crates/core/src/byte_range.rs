@@ -120,7 +120,7 @@ mod tests {
         for known in [ETAG, "\"b\", \"a\"", "W/\"a\"", "*"] {
             assert_eq!(of(Asks { if_none_match: Some(known), ..range("bytes=0-9") }), Asked::Known, "{known}");
         }
-        assert_eq!(of(&[(header::IF_NONE_MATCH, "\"b\"")]), Asked::All);
+        assert_eq!(of(Asks { if_none_match: Some("\"b\""), ..Asks::default() }), Asked::All);
     }
 
     proptest! {
