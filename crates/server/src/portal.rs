@@ -113,7 +113,7 @@ mod tests {
     use kallglot_storage::{CodeHash, PeopleRepository as _, UseLink};
     use sha2::{Digest as _, Sha256};
 
-    use crate::command::testing::Shell;
+    use crate::command::tests::Shell;
 
     /// The hash of the code in a link.
     fn hash(link: &str) -> CodeHash {

@@ -203,7 +203,7 @@ mod tests {
         for one in [&refused, &forbidden, &allowed] {
             log.push(one.clone());
         }
-        log.flush(&shell.storage).await.unwrap();
+        log.flush(&shell.storage, kallglot_core::id::NodeId::from_bits(1), shell.clock.0).await.unwrap();
 
         let show = async |json, id: RequestId| {
             shell.run(json, &["request", "show", "--org", org, &id.to_string()]).await.unwrap()
@@ -244,7 +244,7 @@ mod tests {
         let id = one.id.to_string();
         let log = RequestLog::default();
         log.push(one);
-        log.flush(&shell.storage).await.unwrap();
+        log.flush(&shell.storage, kallglot_core::id::NodeId::from_bits(1), shell.clock.0).await.unwrap();
 
         let found = shell.json(&["request", "show", "--org", org, "--env", "test", &id]).await;
         assert_eq!(found["id"], json!(id));

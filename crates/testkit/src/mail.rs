@@ -124,10 +124,11 @@ impl FakeMailServer {
                 tokio::spawn(async move {
                     match tls {
                         None => converse(stream, &state).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => converse(stream, &state).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                converse(stream, &state).await;
+                            }
+                        }
                     }
                 });
             }

@@ -159,7 +159,7 @@ impl Visitor {
         let answer = self.post(path, fields).await;
         let to = answer.location().unwrap_or_else(|| panic!("{path} leads nowhere: {answer:?}"));
         assert_eq!(answer.status, 303, "{path}");
-        self.get(&to.to_owned()).await
+        self.get(to).await
     }
 }
 
