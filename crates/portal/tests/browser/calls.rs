@@ -48,7 +48,7 @@ async fn who_speaks_into_the_microphone_reads_the_translation_and_hears_the_call
     browser.see("[es] Thanks for trying the demo").await;
 
     // The same voice, now on the other side.
-    browser.tick("Agent").await;
+    browser.find("input[name=side][value=agent]").await.click().await;
     browser.see("[en] Gracias a usted").await;
     browser.press("Stop the microphone").await;
     browser.see("The microphone is off.").await;
