@@ -324,8 +324,9 @@ async fn credits_chart(
         shape: Shape::Bars,
         steps,
         series: vec![
-            Series::new("Spent", flows.iter().map(|flow| number(u64::try_from(flow.spent).unwrap_or(0)))),
+            // The smaller one in front.
             Series::new("Granted", flows.iter().map(|flow| number(u64::try_from(flow.granted).unwrap_or(0)))),
+            Series::new("Spent", flows.iter().map(|flow| number(u64::try_from(flow.spent).unwrap_or(0)))),
         ],
         unit: whole,
     };
