@@ -54,16 +54,17 @@ impl Browser {
 
     /// A picture of the whole page, as PNG.
     pub async fn screenshot(&self) -> Vec<u8> {
-        self.capture(json!({ "format": "png" }), u32::MAX).await
+        self.capture(json!({ "format": "png" }), u32::MAX, 1.0).await
     }
 
-    /// A picture of the page's first `rows_max` pixels, as WebP of the best quality at which it has at most `bytes_max` bytes.
+    /// A picture of the page's first `rows_max` pixels, as WebP: as sharp and as large as it can be in `bytes_max` bytes.
     ///
     /// # Panics
-    /// When it has more at any quality.
+    /// When it has more however it is made.
     pub async fn small_picture(&self, rows_max: u32, bytes_max: usize) -> Vec<u8> {
-        for quality in [80, 60, 40, 25, 15, 5] {
-            let picture = self.capture(json!({ "format": "webp", "quality": quality }), rows_max).await;
+        for (quality, scale) in [(75, 1.0), (50, 1.0), (50, 0.75), (25, 0.75), (25, 0.5), (5, 0.5)] {
+            let how = json!({ "format": "webp", "quality": quality });
+            let picture = self.capture(how, rows_max, scale).await;
             if picture.len() <= bytes_max {
                 return picture;
             }
@@ -71,11 +72,11 @@ impl Browser {
         panic!("{} can't be pictured in {bytes_max} bytes", self.url().await);
     }
 
-    async fn capture(&self, mut how: Value, rows_max: u32) -> Vec<u8> {
+    async fn capture(&self, mut how: Value, rows_max: u32, scale: f64) -> Vec<u8> {
         let metrics = self.cdp("Page.getLayoutMetrics", json!({})).await;
         let size = &metrics["cssContentSize"];
         let rows = size["height"].as_f64().expect("a number").min(f64::from(rows_max));
-        how["clip"] = json!({ "x": 0, "y": 0, "width": size["width"], "height": rows, "scale": 1 });
+        how["clip"] = json!({ "x": 0, "y": 0, "width": size["width"], "height": rows, "scale": scale });
         how["captureBeyondViewport"] = json!(true);
         let picture = self.cdp("Page.captureScreenshot", how).await;
         BASE64_STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64")

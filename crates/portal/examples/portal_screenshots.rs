@@ -13,9 +13,9 @@ use kallglot_portal::Access;
 use crate::example::{Example, address, sign_in};
 
 /// Most bytes of one picture.
-const PICTURE_BYTES_MAX: usize = 30_000;
+const PICTURE_BYTES_MAX: usize = 32_000;
 /// Of a longer page the first so many pixels are pictured.
-const ROWS_MAX: u32 = 1800;
+const ROWS_MAX: u32 = 1400;
 
 #[tokio::main]
 async fn main() {

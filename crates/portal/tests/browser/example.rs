@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use kallglot_app::App;
+use kallglot_app::alerts::AskedRule;
 use kallglot_browser::Browser;
 use kallglot_client::{Body, Client, NewWebhook};
+use kallglot_core::alert::{Comparison, Metric};
 use kallglot_core::delivery::DeliveryStatus;
 use kallglot_core::person::Role;
 use kallglot_core::session::{Environment, Mode, Speaker};
@@ -222,7 +224,26 @@ async fn use_it(
         let answer = api.post(path, body).await.unwrap();
         ids.insert("request", answer.headers["x-request-id"].to_str().unwrap().to_owned());
     }
+    let tenant = kallglot_core::session::Tenant { organization: team.id, environment: Environment::Test };
+    let rule = AskedRule {
+        name: "Many refusals".into(),
+        metric: Metric::Errors,
+        key: None,
+        route: None,
+        code: None,
+        comparison: Comparison::Above,
+        threshold: 2,
+        window_minutes: 15,
+        mail_members: false,
+        mail_to: Vec::new(),
+        webhook: true,
+        enabled: true,
+    };
+    let rule = server.app.create_alert_rule(tenant, &server.change(), rule).await.unwrap();
+    ids.insert("rule", rule.id.to_string());
     server.app.store_what_waits().await.unwrap();
+    server.clock.advance(SignedDuration::from_mins(2));
+    server.app.look_at_alerts().await.unwrap();
     delivered(&server.app, team, ids).await;
     (receivers, live)
 }

@@ -1,5 +1,6 @@
 //! The portal in a real browser.
 
+mod alerts;
 mod calls;
 mod example;
 mod first_start;
