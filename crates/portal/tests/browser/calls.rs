@@ -1,5 +1,6 @@
 //! Calls in a real browser: one that is begun from a page with a microphone that hears a recording of a person, followed until it is heard again;
 //! and one that is watched.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail at once")]
 
 use std::path::{Path, PathBuf};
 
