@@ -17,7 +17,7 @@ use kallglot_app::Arrival;
 use kallglot_app::people::SignedIn as Known;
 use kallglot_core::audit::{Change, Who};
 use kallglot_core::id::OrganizationId;
-use kallglot_core::person::{Act, Membership, Role};
+use kallglot_core::person::{Act, Membership};
 use kallglot_core::random;
 use kallglot_core::session::{Environment, Tenant};
 use subtle::ConstantTimeEq as _;
@@ -87,11 +87,6 @@ impl Member {
     /// Whether the role may do this too: for what a page shows.
     pub(crate) fn may(&self, act: Act) -> bool {
         self.membership.role.may(act)
-    }
-
-    /// What the person is in the organization.
-    pub(crate) fn role(&self) -> Role {
-        self.membership.role
     }
 
     /// The address of a page of this organization and environment: `path` begins with a slash or is empty.
