@@ -32,6 +32,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0011_usage", sql: include_str!("migrations/0011_usage.sql") },
     Migration { name: "0012_factors", sql: include_str!("migrations/0012_factors.sql") },
     Migration { name: "0013_alerts", sql: include_str!("migrations/0013_alerts.sql") },
+    Migration { name: "0014_open_sessions", sql: include_str!("migrations/0014_open_sessions.sql") },
 ];
 
 fn checksum(migration: &Migration) -> String {

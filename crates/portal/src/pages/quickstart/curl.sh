@@ -5,6 +5,7 @@ curl -s {{SERVER}}/v1/sessions \
   -H "Authorization: Bearer $KALLGLOT_API_KEY" -H "Content-Type: application/json" \
   -d '{"mode": "bidirectional_translation", "source_language": "en", "target_language": "es"}'
 
-# 2. Speak. Audio goes over a WebSocket, which curl does not have; kallglot's own command line does, and makes a session by itself.
+# 2. Speak. Audio goes over a WebSocket, which curl does not have. kallglot's own
+#    command line does; it makes a session by itself.
 curl -s {{SERVER}}/portal/speech.wav -o speech.wav
 kallglot call --server {{SERVER}} --file speech.wav --from en --to es

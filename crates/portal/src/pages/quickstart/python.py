@@ -8,7 +8,8 @@ SERVER = "{{SERVER}}"
 
 def create_session():
     """A customer who speaks English, an agent who speaks Spanish."""
-    body = {"mode": "bidirectional_translation", "source_language": "en", "target_language": "es"}
+    body = {"mode": "bidirectional_translation", "source_language": "en",
+            "target_language": "es"}
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{SERVER}/v1/sessions", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request) as answer:
@@ -16,12 +17,13 @@ def create_session():
 
 
 async def speak(stream):
-    """Sends a recording, mu-law at 8 kHz, and two seconds of silence, so that the end of speech is noticed."""
+    """Sends a recording, mu-law at 8 kHz, and two seconds of silence, for the end to be noticed."""
     audio = urllib.request.urlopen(f"{SERVER}/portal/speech.ulaw").read() + b"\xff" * 16000
     for at in range(0, len(audio), 800):
         payload = base64.b64encode(audio[at:at + 800]).decode()
         await stream.send(json.dumps({
-            "type": "audio.input", "speaker": "customer", "sequence": at // 800, "timestamp_ms": at // 8,
+            "type": "audio.input", "speaker": "customer",
+            "sequence": at // 800, "timestamp_ms": at // 8,
             "audio": {"encoding": "mulaw", "sample_rate_hz": 8000, "payload": payload},
         }))
         await asyncio.sleep(0.1)
@@ -31,7 +33,8 @@ async def speak(stream):
 async def main():
     session = create_session()
     print("session", session["id"])
-    async with websockets.connect(f"{session['stream']['url']}?token={session['stream']['token']}") as stream:
+    url, token = session["stream"]["url"], session["stream"]["token"]
+    async with websockets.connect(f"{url}?token={token}") as stream:
         async for text in stream:
             message = json.loads(text)
             if message["type"] == "session.ready":
