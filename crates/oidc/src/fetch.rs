@@ -91,3 +91,63 @@ impl Fetch for HttpFetch {
         Ok(Response { status: response.status().as_u16(), body })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers one request with this; its address, and what it was sent.
+    async fn answers(answer: String) -> (String, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = vec![0; 4096];
+            let mut read = 0;
+            while !bytes[..read].ends_with(b"grant_type=x%26y") && !bytes[..read].ends_with(b"\r\n\r\n") {
+                read += stream.read(&mut bytes[read..]).await.unwrap();
+            }
+            // Who has read enough closes: then the rest can't be written.
+            let _ = stream.write_all(answer.as_bytes()).await;
+            String::from_utf8_lossy(&bytes[..read]).into_owned()
+        });
+        (url, asked)
+    }
+
+    fn get(url: String) -> Request {
+        Request { url, form: None, basic: None }
+    }
+
+    #[tokio::test]
+    async fn a_form_is_posted_with_the_clients_secret() {
+        let (url, asked) = answers("HTTP/1.1 400 Bad\r\ncontent-length: 2\r\n\r\n{}".into()).await;
+        let form = Some(vec![("grant_type".to_owned(), "x&y".to_owned())]);
+        let request = Request { url, form, basic: Some(("user".into(), "word".into())) };
+        let answer = HttpFetch::new().unwrap().fetch(request).await;
+        assert_eq!(answer, Ok(Response { status: 400, body: b"{}".to_vec() }));
+        let asked = asked.await.unwrap().to_ascii_lowercase();
+        assert!(asked.starts_with("post /token http/1.1"), "{asked}");
+        assert!(asked.contains("authorization: basic dxnlcjp3b3jk"), "{asked}");
+        assert!(asked.contains("content-type: application/x-www-form-urlencoded"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_followed_elsewhere() {
+        let (elsewhere, _) = answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".into()).await;
+        let redirect = format!("HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\n\r\n");
+        let (url, _) = answers(redirect).await;
+        let answer = HttpFetch::new().unwrap().fetch(get(url)).await.unwrap();
+        assert_eq!(answer.status, 302);
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_a_bound() {
+        let body = "x".repeat(ANSWER_BYTES_MAX + 1);
+        let (url, _) = answers(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+        let answer = HttpFetch::new().unwrap().fetch(get(url)).await;
+        assert_eq!(answer, Err(FetchError("the answer is too large".into())));
+    }
+}

@@ -5,6 +5,7 @@ mod accounts;
 mod authenticator;
 mod forms;
 mod keys;
+mod mails;
 mod members;
 mod nodes;
 mod passkeys;
