@@ -8,4 +8,5 @@ mod example;
 mod first_start;
 mod keys;
 mod pages;
+mod passkeys;
 mod webhooks;
