@@ -319,11 +319,12 @@ pub async fn who_was_invited_joins_with_their_account_at_the_provider(storage: &
 
 pub async fn who_was_not_invited_joins_where_the_settings_say(storage: &impl Storage) {
     let first = begin(storage).await;
-    let join = Some((first.id, Role::Developer));
+    let default = (first.id, Role::Developer);
+    let join = Some(default);
     let done = storage.sign_up_with_identity(&person(2), &identity("bob", BOB), join, &change(3, 3)).await;
     assert_eq!(done, Ok(SignUp::Done));
     let memberships = storage.memberships(BOB).await.unwrap();
-    assert_eq!(memberships.iter().map(|one| (one.organization, one.role)).collect::<Vec<_>>(), [join.unwrap()]);
+    assert_eq!(memberships.iter().map(|one| (one.organization, one.role)).collect::<Vec<_>>(), [default]);
     // What an invitation says of the same organization is believed rather than the settings.
     invite(storage, &first, 20, "person3@example.com", Role::Admin).await;
     let carl = person(3);
