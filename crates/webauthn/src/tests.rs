@@ -41,7 +41,8 @@ fn a_credential_that_was_made_lets_in() {
 
 #[test]
 fn nobody_gets_in_by_what_was_made_elsewhere_or_without_the_user() {
-    let wrong: [(fn(&mut FakeAuthenticator), Invalid); 6] = [
+    type Change = fn(&mut FakeAuthenticator);
+    let wrong: [(Change, Invalid); 6] = [
         (|it| it.origin = "https://portal.example.com.evil.example".into(), Invalid::Origin),
         (|it| it.origin = "http://portal.example.com".into(), Invalid::Origin),
         (|it| it.cross_origin = true, Invalid::Origin),

@@ -108,7 +108,8 @@ async fn nobody_signs_in_by_an_answer_that_is_wrong_in_any_way() {
     let (_, mut phone) = member_with_passkey(&server).await;
     let origin = phone.origin.clone();
 
-    let wrong: [(&str, fn(&mut FakeAuthenticator)); 5] = [
+    type Change = fn(&mut FakeAuthenticator);
+    let wrong: [(&str, Change); 5] = [
         ("made on another site", |it| it.origin = "http://localhost.evil.example".into()),
         ("made in another site's frame", |it| it.cross_origin = true),
         ("for another site", |it| it.relying_party = Some("evil.example".into())),

@@ -126,7 +126,8 @@ async fn a_token_that_is_wrong_in_any_way_lets_nobody_in() {
     let (server, provider) = server(&[], None).await;
     invite(&server, "ann@example.com").await;
     let now = 1_800_000_000;
-    let wrong: Vec<(&str, Box<dyn Fn(&mut Value) + Send + Sync>)> = vec![
+    type Change = Box<dyn Fn(&mut Value) + Send + Sync>;
+    let wrong: Vec<(&str, Change)> = vec![
         ("another request's", Box::new(|it| it["nonce"] = json!("other"))),
         ("no request's", Box::new(|it| it["nonce"] = json!(null))),
         ("for another client", Box::new(|it| it["aud"] = json!("other"))),
