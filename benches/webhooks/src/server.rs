@@ -10,7 +10,9 @@ use futures_util::future::join_all;
 use kallglot_app::analysis::Analyses;
 use kallglot_app::live::hub::LiveDependencies;
 use kallglot_app::live::{Hub, Spool};
+use kallglot_app::mail::Mails;
 use kallglot_app::node::ThisNode;
+use kallglot_app::people::Factors;
 use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
@@ -272,6 +274,8 @@ pub(crate) async fn run(args: Serve) -> Result<(), Failure> {
         node,
         webhooks: Webhooks::new([10; 32], egress.clone()),
         analyses: Analyses::default(),
+        mails: Mails::new(None),
+        factors: Factors::new([10; 32], None),
     }));
     let ports: Vec<u16> = std::fs::read_to_string(&args.ports)?.lines().map(str::parse).collect::<Result<_, _>>()?;
     if app.storage.organization(tenant(0).organization).await?.is_none() {
