@@ -10,6 +10,7 @@ mod members;
 mod nodes;
 mod passkeys;
 mod quickstart;
+mod secrets;
 mod sessions;
 mod settings;
 mod sign_in;
