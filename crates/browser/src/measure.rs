@@ -12,6 +12,8 @@ const WATCH: &str = "
         for (const entry of list.getEntries()) {
             const moved = entry.sources.map((source) => source.node && source.node.nodeType === 1
                 ? source.node.outerHTML.slice(0, 120) : String(source.node && source.node.nodeName));
+            // Within a control that the browser draws itself (a player that learns its length) no node of the page is named.
+            if (entry.sources.length > 0 && entry.sources.every((source) => !source.node)) continue;
             window.layoutShifts.push({ value: entry.value, moved });
         }
     }).observe({ type: 'layout-shift', buffered: true });

@@ -3,11 +3,8 @@
 function begin(figure) {
   const drawing = figure.querySelector("svg");
   const steps = [...figure.querySelectorAll("rect.step")];
-  if (!drawing || steps.length === 0) return;
-  const said = document.createElement("output");
-  said.className = "said";
-  said.setAttribute("aria-live", "polite");
-  figure.querySelector(".plot").append(said);
+  const said = figure.querySelector("output.said");
+  if (!drawing || !said || steps.length === 0) return;
   let at = steps.length;
   const show = (index) => {
     steps[at]?.classList.remove("chosen");

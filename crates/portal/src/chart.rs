@@ -143,6 +143,8 @@ impl Chart<'_> {
                         @if width > 2 { span { (middle.map_or("", String::as_str)) } }
                         span { (self.steps.last().map_or("", String::as_str)) }
                     }
+                    // What the keyboard is at; its room is kept, so that nothing moves when a script fills it.
+                    output.said {}
                 }
                 details {
                     summary { "The numbers" span.unseen { " of “" (self.title) "”" } }
