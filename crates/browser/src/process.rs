@@ -10,6 +10,9 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::PATIENCE;
 
+/// How often the driver is started before it is given up.
+const TRIES_MAX: u32 = 3;
+
 /// At the end of its input, which is the end of the test, every process that names the browser's folder is killed, and the folder is
 /// removed. The folder's name is random, so no other process names it. Again until none is left: a dying browser may start another.
 const WATCHDOG: &str = r#"
@@ -54,25 +57,15 @@ impl Driver {
         let mut watchdog = watchdog.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh is there");
         let held = watchdog.stdin.take();
 
-        let mut driver = Command::new("chromedriver");
-        driver.args(["--port=0", &format!("--log-path={}", folder.join("log").display())]);
-        // What a desktop has would otherwise be used: its profile, its proxy, its display.
-        driver.env_clear().env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("HOME", &folder).env("TMPDIR", &folder);
-        driver.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        driver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut child = driver.spawn().expect(
-            "the browser's driver is missing: install the Debian packages chromium and chromium-driver (scripts/test does)",
-        );
-        let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
-        let started = async {
-            while let Some(line) = lines.next_line().await.expect("its output can be read") {
-                if let Some((_, port)) = line.trim_end_matches('.').rsplit_once("successfully on port ") {
-                    return port.parse::<u16>().expect("a port");
-                }
+        let mut tries = 1;
+        let (child, port) = loop {
+            match launch(&folder).await {
+                Some(started) => break started,
+                // It takes a free port of one family of addresses and needs the same of the other, which may be taken.
+                None if tries < TRIES_MAX => tries += 1,
+                None => panic!("the browser's driver does not start: {}", last_words(&folder)),
             }
-            panic!("the browser's driver does not start: {}", last_words(&folder));
         };
-        let port = tokio::time::timeout(PATIENCE, started).await.expect("the driver starts in time");
         Self { folder, address: SocketAddr::from(([127, 0, 0, 1], port)), _child: child, watchdog, held }
     }
 
@@ -94,6 +87,30 @@ impl Driver {
         let ended = tokio::time::timeout(PATIENCE, self.watchdog.wait()).await;
         ended.expect("the watchdog ends in time").expect("it can be waited for");
     }
+}
+
+/// Starts the driver on a port that it chooses; none when it ends instead.
+async fn launch(folder: &Path) -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver");
+    driver.args(["--port=0", &format!("--log-path={}", folder.join("log").display())]);
+    // What a desktop has would otherwise be used: its profile, its proxy, its display.
+    driver.env_clear().env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("HOME", folder).env("TMPDIR", folder);
+    driver.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    driver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut child = driver.spawn().expect(
+        "the browser's driver is missing: install the Debian packages chromium and chromium-driver (scripts/test does)",
+    );
+    let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
+    let started = async {
+        while let Some(line) = lines.next_line().await.expect("its output can be read") {
+            if let Some((_, port)) = line.trim_end_matches('.').rsplit_once("successfully on port ") {
+                return Some(port.parse::<u16>().expect("a port"));
+            }
+        }
+        None
+    };
+    let port = tokio::time::timeout(PATIENCE, started).await.expect("the driver starts in time")?;
+    Some((child, port))
 }
 
 /// The last of what the driver has written down.
