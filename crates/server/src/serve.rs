@@ -17,7 +17,7 @@ use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
-use kallglot_core::api_key::Peppers;
+use kallglot_core::api_key::{Pepper, Peppers};
 use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock as _;
 use kallglot_core::id::{AuditId, NodeId};
@@ -28,6 +28,7 @@ use kallglot_portal::PortalState;
 use kallglot_storage::{Storage, StorageError};
 use kallglot_storage_sqlite::OpenError;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -99,6 +100,9 @@ pub(crate) enum StartError {
     /// The database, later.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The operating system.
+    #[error("signals can't be caught: {0}")]
+    Signals(io::Error),
     /// The sessions that were open.
     #[error(transparent)]
     App(#[from] kallglot_app::Error),
@@ -314,6 +318,11 @@ fn peppers_modified(secrets_dir: &Path) -> Option<SystemTime> {
     std::fs::metadata(secrets_dir.join("pepper")).and_then(|file| file.modified()).ok()
 }
 
+/// Which peppers these are, the newest first.
+fn numbers(peppers: &Peppers) -> Vec<u32> {
+    std::iter::once(peppers.newest()).chain(peppers.older()).map(Pepper::number).collect()
+}
+
 /// Takes over the peppers when their file changes: the command line has rotated them.
 async fn watch_peppers(app: Arc<App>, secrets_dir: PathBuf, mut seen: Option<SystemTime>, stop: CancellationToken) {
     loop {
@@ -328,7 +337,7 @@ async fn watch_peppers(app: Arc<App>, secrets_dir: PathBuf, mut seen: Option<Sys
         match peppers(&secrets_dir) {
             Ok(peppers) => {
                 // The first start finds its own new file changed.
-                if peppers.newest().number() != app.peppers().newest().number() {
+                if numbers(&peppers) != numbers(&app.peppers()) {
                     tracing::info!(newest = peppers.newest().number(), "the pepper was rotated");
                 }
                 app.set_peppers(peppers);
@@ -341,10 +350,14 @@ async fn watch_peppers(app: Arc<App>, secrets_dir: PathBuf, mut seen: Option<Sys
 
 /// Runs a server until SIGTERM or SIGINT.
 pub(crate) async fn run(config: &Config, data_dir: &Path) -> Result<(), StartError> {
+    // Heard from the very beginning: a server that was told to stop while it started stops in order, too.
+    let mut signals = Signals::listen().map_err(StartError::Signals)?;
     let running = start(config, data_dir).await?;
     tracing::info!(address = %running.address, data_dir = %data_dir.display(), "kallglot listens");
-    tell_first_link(&running.app).await?;
-    wait_for_signal().await;
+    if let Err(error) = tell_first_link(&running.app).await {
+        tracing::warn!(%error, "whether anybody has an account at the portal could not be looked up; `kallglot portal link` makes a link");
+    }
+    signals.next().await;
     if config.drain_s > 0 {
         tracing::info!(
             seconds = config.drain_s,
@@ -354,7 +367,7 @@ pub(crate) async fn run(config: &Config, data_dir: &Path) -> Result<(), StartErr
         let drained = tokio::time::sleep(Duration::from_secs(config.drain_s.into()));
         tokio::select! {
             () = drained => {}
-            () = wait_for_signal() => {}
+            () = signals.next() => {}
         }
     }
     tracing::info!("stopping: streams are told, what is being said becomes text");
@@ -382,18 +395,22 @@ async fn tell_first_link(app: &App) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM can't be caught");
-            let _ = tokio::signal::ctrl_c().await;
+/// SIGTERM and SIGINT, from when this is made on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next one of either.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }
