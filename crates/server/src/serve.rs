@@ -17,7 +17,7 @@ use kallglot_app::recordings::Recordings;
 use kallglot_app::seal::Seal;
 use kallglot_app::webhooks::Webhooks;
 use kallglot_app::{App, AppConfig, Parts, upkeep};
-use kallglot_core::api_key::{Pepper, Peppers};
+use kallglot_core::api_key::Peppers;
 use kallglot_core::audit::{Change, Who};
 use kallglot_core::clock::Clock as _;
 use kallglot_core::id::{AuditId, NodeId};
@@ -318,11 +318,6 @@ fn peppers_modified(secrets_dir: &Path) -> Option<SystemTime> {
     std::fs::metadata(secrets_dir.join("pepper")).and_then(|file| file.modified()).ok()
 }
 
-/// Which peppers these are, the newest first.
-fn numbers(peppers: &Peppers) -> Vec<u32> {
-    std::iter::once(peppers.newest()).chain(peppers.older()).map(Pepper::number).collect()
-}
-
 /// Takes over the peppers when their file changes: the command line has rotated them.
 async fn watch_peppers(app: Arc<App>, secrets_dir: PathBuf, mut seen: Option<SystemTime>, stop: CancellationToken) {
     loop {
@@ -336,10 +331,7 @@ async fn watch_peppers(app: Arc<App>, secrets_dir: PathBuf, mut seen: Option<Sys
         }
         match peppers(&secrets_dir) {
             Ok(peppers) => {
-                // The first start finds its own new file changed.
-                if numbers(&peppers) != numbers(&app.peppers()) {
-                    tracing::info!(newest = peppers.newest().number(), "the pepper was rotated");
-                }
+                tracing::info!(newest = peppers.newest().number(), "the pepper was rotated");
                 app.set_peppers(peppers);
                 seen = now;
             }
