@@ -15,8 +15,6 @@ use crate::usage::Route;
 pub const RULES_MAX: u32 = 50;
 /// Longest window of a rule, in minutes.
 pub const WINDOW_MINUTES_MAX: u32 = 24 * 60;
-/// Longest name of a rule, in characters.
-pub const NAME_CHARS_MAX: usize = 100;
 /// Most addresses that a rule sends mail to, beside the members.
 pub const ADDRESSES_MAX: usize = 10;
 

@@ -42,7 +42,7 @@ pub(crate) struct Visit {
     /// The request.
     pub(crate) arrival: Arrival,
     /// Who is signed in.
-    pub(crate) known: Option<Known>,
+    pub(crate) known: Option<Arc<Known>>,
     /// What forms for this visitor hold.
     pub(crate) csrf: String,
     /// The path and query that were asked for, with `/portal`.
@@ -61,7 +61,7 @@ impl std::ops::Deref for Visitor {
 #[derive(Clone)]
 pub(crate) struct SignedIn {
     pub(crate) visitor: Visitor,
-    pub(crate) known: Known,
+    pub(crate) known: Arc<Known>,
 }
 
 impl SignedIn {
@@ -75,8 +75,7 @@ impl SignedIn {
 /// A member of the organization in the path, on a route for members. The guard has judged that the role may do what the route is for.
 #[derive(Clone)]
 pub(crate) struct Member {
-    pub(crate) visitor: Visitor,
-    pub(crate) known: Known,
+    signed_in: SignedIn,
     /// The organization, and what the person is there.
     pub(crate) membership: Membership,
     /// The organization and the environment in the path.
@@ -93,11 +92,13 @@ impl Member {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("/portal/{}/{}{path}", self.tenant.organization, self.tenant.environment)
     }
+}
 
-    /// A change that this person is about to make.
-    pub(crate) fn change(&self, state: &PortalState) -> Change {
-        let arrival = self.visitor.arrival;
-        state.app.change(Who::Person(self.known.person.id), arrival.address, arrival.request)
+impl std::ops::Deref for Member {
+    type Target = SignedIn;
+
+    fn deref(&self) -> &SignedIn {
+        &self.signed_in
     }
 }
 
@@ -163,7 +164,8 @@ where
         let Guard { state, entry } = self.guard.clone();
         Box::pin(async move {
             let mut fresh_visit = None;
-            let mut response = match admit(&state, entry, request, &mut fresh_visit).await {
+            let admitted = if entry.file { Ok(request) } else { admit(&state, entry, request, &mut fresh_visit).await };
+            let mut response = match admitted {
                 Ok(request) => inner.call(request).await?,
                 Err(refusal) => refusal.into_response(),
             };
@@ -187,7 +189,7 @@ async fn admit(
     let arrival = parts.extensions.get::<Arrival>().copied();
     let arrival = arrival.ok_or_else(|| Refusal::internal("the request came without its arrival"))?;
     let known = match Cookie::Session.of(state, &parts.headers) {
-        Some(secret) => state.app.signed_in(secret).await?,
+        Some(secret) => state.app.signed_in(secret).await?.map(Arc::new),
         None => None,
     };
     let csrf = match (&known, Cookie::Visit.of(state, &parts.headers)) {
@@ -239,7 +241,7 @@ async fn admit(
 fn judge(entry: Entry, visitor: &Visitor, parts: &mut Parts) -> Result<(), Refusal> {
     if entry.access == Access::Anybody {
         if let Some(known) = &visitor.known {
-            parts.extensions.insert(SignedIn { visitor: visitor.clone(), known: known.clone() });
+            parts.extensions.insert(SignedIn { visitor: visitor.clone(), known: Arc::clone(known) });
         }
         return Ok(());
     }
@@ -248,7 +250,8 @@ fn judge(entry: Entry, visitor: &Visitor, parts: &mut Parts) -> Result<(), Refus
         let next = if entry.verb == Verb::Get { visitor.here.as_str() } else { "/portal" };
         return Err(Refusal::SeeOther(format!("/portal/sign-in?next={}", encode(next))));
     };
-    parts.extensions.insert(SignedIn { visitor: visitor.clone(), known: known.clone() });
+    let signed_in = SignedIn { visitor: visitor.clone(), known: Arc::clone(known) };
+    parts.extensions.insert(signed_in.clone());
     match entry.access {
         Access::Anybody | Access::SignedIn => Ok(()),
         Access::Operator if known.person.is_operator => Ok(()),
@@ -266,7 +269,7 @@ fn judge(entry: Entry, visitor: &Visitor, parts: &mut Parts) -> Result<(), Refus
                 );
                 return Err(Refusal::forbidden(message));
             }
-            parts.extensions.insert(Member { visitor: visitor.clone(), known: known.clone(), membership, tenant });
+            parts.extensions.insert(Member { signed_in, membership, tenant });
             Ok(())
         }
     }

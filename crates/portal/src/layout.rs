@@ -165,7 +165,6 @@ pub(crate) fn page(member: &Member, area: Area, title: &str, body: Markup) -> Pa
 
 /// As [`page`], with scripts of its own.
 pub(crate) fn page_with(member: &Member, area: Area, title: &str, scripts: &[&str], body: Markup) -> Page {
-    let signed_in = SignedIn { visitor: member.visitor.clone(), known: member.known.clone() };
     let environment = member.tenant.environment;
     let body = html! {
         a.skip href="#main" { "Skip to the content" }
@@ -179,7 +178,7 @@ pub(crate) fn page_with(member: &Member, area: Area, title: &str, scripts: &[&st
                 }
                 (environments(member, area))
             }
-            (account_menu(&signed_in))
+            (account_menu(member))
         }
         @if environment == Environment::Test {
             aside.environment-note aria-label="Environment, note" { "Test environment: nothing here costs credits, and nothing of it is seen in the live environment." }
@@ -253,7 +252,6 @@ const DONE: &[(&str, &str)] = &[
     ("sent", "Sent."),
     ("ended", "Ended."),
     ("granted", "The credits were granted."),
-    ("confirmed", "Thank you. You can go on."),
     ("enabled", "Switched on."),
     ("disabled", "Switched off."),
     ("requested", "Requested. The result appears here when it is there."),

@@ -17,11 +17,11 @@ mod usage;
 mod webhooks;
 
 use crate::assets;
-use crate::route::{Access, Route};
+use crate::route::Route;
 
 /// Every route of the portal.
 pub(crate) fn routes() -> Vec<Route> {
-    let mut routes = vec![Route::get("/assets/{version}/{name}", Access::Anybody, assets::asset)];
+    let mut routes = vec![Route::file("/assets/{version}/{name}", assets::asset)];
     routes.extend(alerts::routes());
     routes.extend(audit::routes());
     routes.extend(credits::routes());

@@ -41,11 +41,14 @@ pub struct Entry {
     /// Whether the person must have given the password or passkey in the last minutes: for what would hurt in the hands of who found an unlocked
     /// screen.
     pub fresh: bool,
+    /// Whether it is a file, the same for everybody: nobody is looked up for it, and caches that people share may keep it, so no cookie is set with it.
+    pub file: bool,
 }
 
 impl Entry {
     /// What has no route.
-    pub(crate) const NOTHING: Self = Self { verb: Verb::Get, path: "none", access: Access::Anybody, fresh: false };
+    pub(crate) const NOTHING: Self =
+        Self { verb: Verb::Get, path: "none", access: Access::Anybody, fresh: false, file: false };
 }
 
 /// A route with what answers it.
@@ -61,7 +64,7 @@ impl Route {
         H: Handler<T, PortalState>,
         T: 'static,
     {
-        Self { entry: Entry { verb: Verb::Get, path, access, fresh: false }, handler: get(handler) }
+        Self { entry: Entry { verb: Verb::Get, path, access, fresh: false, file: false }, handler: get(handler) }
     }
 
     /// What a form does.
@@ -70,7 +73,18 @@ impl Route {
         H: Handler<T, PortalState>,
         T: 'static,
     {
-        Self { entry: Entry { verb: Verb::Post, path, access, fresh: false }, handler: post(handler) }
+        Self { entry: Entry { verb: Verb::Post, path, access, fresh: false, file: false }, handler: post(handler) }
+    }
+
+    /// A file.
+    pub(crate) fn file<H, T>(path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, PortalState>,
+        T: 'static,
+    {
+        let mut route = Self::get(path, Access::Anybody, handler);
+        route.entry.file = true;
+        route
     }
 
     /// With [`Entry::fresh`]. Of a form, both the page that shows it and what it does are, so nobody types something in vain.

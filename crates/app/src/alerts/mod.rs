@@ -2,13 +2,12 @@
 
 pub mod watch;
 
-use kallglot_core::alert::{
-    ADDRESSES_MAX, AlertRule, Comparison, Metric, NAME_CHARS_MAX, RULES_MAX, WINDOW_MINUTES_MAX,
-};
+use kallglot_core::alert::{ADDRESSES_MAX, AlertRule, Comparison, Metric, RULES_MAX, WINDOW_MINUTES_MAX};
 use kallglot_core::audit::Change;
 use kallglot_core::error_code::ErrorCode;
 use kallglot_core::event::{Event, EventType};
 use kallglot_core::id::{AlertRuleId, ApiKeyId, EventId};
+use kallglot_core::organization::{NAME_CHARS_MAX, valid_name};
 use kallglot_core::session::Tenant;
 use kallglot_core::usage::Route;
 use serde_json::Map;
@@ -56,7 +55,7 @@ impl App {
     async fn valid_rule(&self, tenant: Tenant, asked: AskedRule) -> Result<AskedRule, Error> {
         let wrong = |field: &str, message: String| Err(Error::invalid(field, message));
         let name = asked.name.trim().to_owned();
-        if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
+        if !valid_name(&name) {
             return wrong("name", format!("A rule needs a name of at most {NAME_CHARS_MAX} characters."));
         }
         if !(1..=WINDOW_MINUTES_MAX).contains(&asked.window_minutes) {

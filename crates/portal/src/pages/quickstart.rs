@@ -48,8 +48,8 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get("/{organization}/{environment}/quickstart", SEE, show),
         Route::get("/{organization}/{environment}/quickstart/state", SEE, state),
         Route::post("/{organization}/{environment}/quickstart/key", Access::Member(Act::ManageKeys), make_key).fresh(),
-        Route::get("/speech.ulaw", Access::Anybody, speech),
-        Route::get("/speech.wav", Access::Anybody, speech_wav),
+        Route::file("/speech.ulaw", speech),
+        Route::file("/speech.wav", speech_wav),
     ]
 }
 

@@ -285,3 +285,15 @@ async fn every_answer_is_guarded_also_errors_and_files_and_what_is_not_there() {
     assert_eq!((head.status, head.html.as_str()), (303, ""));
     server.finish().await;
 }
+
+#[tokio::test]
+async fn files_are_the_same_for_everybody_and_set_no_cookie() {
+    let server = TestServer::start().await;
+    let page = server.visitor().get("/portal/sign-in").await;
+    assert!(page.header("set-cookie").is_some(), "a page with a form ties it to its visitor");
+    let style = page.attribute("rel=\"stylesheet\" href").unwrap().to_owned();
+    let file = server.visitor().get(&style).await;
+    assert_eq!((file.status, file.header("set-cookie")), (200, None));
+    assert!(file.header("cache-control").unwrap().contains("immutable"));
+    server.finish().await;
+}

@@ -78,7 +78,7 @@ async fn unlink(
 }
 
 async fn leave(state: &PortalState, confirms: Option<&SignedIn>, next: &str) -> Result<Response, Refusal> {
-    let away = state.app.begin_single_sign_on(confirms.map(|who| &who.known), next).await.map_err(refusal)?;
+    let away = state.app.begin_single_sign_on(confirms.map(|who| who.known.as_ref()), next).await.map_err(refusal)?;
     let mut response = Redirect::to(&away.url).into_response();
     let max_age_s = u32::try_from(REQUEST_VALID.as_secs()).ok();
     Cookie::SingleSignOn.set(state, response.headers_mut(), &away.cookie, max_age_s);
@@ -107,7 +107,7 @@ async fn back(
     let cookie = Cookie::SingleSignOn.of(&state, &headers).unwrap_or_default();
     let (code, told) = (form.text("code"), form.text("state"));
     let visit = visit(&visitor, &headers);
-    let came = state.app.finish_single_sign_on(visitor.known.as_ref(), cookie, told, code, &visit).await;
+    let came = state.app.finish_single_sign_on(visitor.known.as_deref(), cookie, told, code, &visit).await;
     let mut response = match came.map_err(refusal)? {
         CameBack::SignedIn(session, next) => signed_in(&state, &visitor, &session, next_page(&next)).await?,
         CameBack::Confirmed(next) => Redirect::to(next_page(&next)).into_response(),
